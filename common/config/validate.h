@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/config/load.h"
+#include "spillway/v1/admin.pb.h"
+#include "spillway/v1/resources.pb.h"
+
+namespace spillway::config {
+
+// A set of resources that holds together: only Validate makes one.
+struct Validation;
+
+class Validated {
+ public:
+  const std::vector<v1::Resource>& resources() const { return resources_; }
+
+ private:
+  friend Validation Validate(std::vector<v1::Resource> resources);
+  std::vector<v1::Resource> resources_;
+};
+
+// Checks a whole state (what is stored, with a change applied): names, required fields, ranges,
+// URLs, references between resources, cyclic fallbacks, empty credentials, unpriced models,
+// duplicate key digests. All violations, in the order of the resources.
+struct Validation {
+  std::vector<v1::Violation> violations;
+  Validated validated;  // meaningful only without violations
+  bool ok() const { return violations.empty(); }
+};
+Validation Validate(std::vector<v1::Resource> resources);
+// The same for what was just read: each violation also names its place ("... (gateway.yaml:12)").
+Validation ValidateLoaded(Unvalidated config);
+
+// One line a violation: "model/gpt-5 price.input = -1: must be 0 or more".
+std::string Describe(const v1::Violation& violation);
+std::string Describe(const std::vector<v1::Violation>& violations);
+
+}  // namespace spillway::config

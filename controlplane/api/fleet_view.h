@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "common/error.h"
+#include "spillway/v1/admin.pb.h"
+
+namespace spillway::api {
+
+// What the API needs of the fleet, wired by main (publish stands beside this folder, not below it).
+// All three may be called from many threads at once.
+struct FleetView {
+  std::function<v1::ListFleetResponse()> list;
+  // Blocks until every connected data plane runs `revision` or newer, or the time is over.
+  std::function<v1::WaitActiveResponse(int64_t revision, int64_t timeout_ms)> wait_active;
+  std::function<Result<v1::RetireInstanceResponse>(const std::string& instance)> retire;
+};
+
+// Says whether this process may write, and why not: it holds the epoch, no restore is undecided,
+// ...
+using MayWrite = std::function<Result<void>()>;
+
+}  // namespace spillway::api

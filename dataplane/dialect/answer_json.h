@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "common/money.h"
+
+namespace spillway::openai {
+
+// What accounting needs of an answer's object or of a stream event's.
+struct AnswerFacts {
+  bool is_object = false;
+  bool is_error = false;       // "error" that is not null
+  bool choices_empty = false;  // "choices" is an array without elements
+  bool has_usage = false;      // "usage" is an object, readable or not
+  std::optional<TokenUsage> usage;
+};
+
+// Reads the top level of `json`, which is followed by kBodyPadding readable bytes. What stands
+// between is skipped, not validated.
+//
+// Token counts are read liberally: integers, floats with whole value, null. Negative ones count 0;
+// a `usage` with a count that nobody could mean is dropped, so that the call is estimated.
+// cached_tokens never exceeds prompt_tokens. Servers that count reasoning beside completion_tokens
+// are known by their total_tokens, and get it added.
+AnswerFacts ReadAnswer(std::string_view json);
+// The same for a stream's event: without padding, and validated, because a client would stumble
+// over it; `is_object` is false for a broken one.
+AnswerFacts ReadEvent(std::string_view json);
+
+// The bytes of text in all choices of an unary answer (padded): messages, refusals, arguments.
+int64_t CountContentBytes(std::string_view json);
+
+}  // namespace spillway::openai

@@ -1,0 +1,63 @@
+#include "dataplane/metering/open_tracker.h"
+
+#include "common/crypto/crc32c.h"
+#include "dataplane/metering/durable_file.h"
+#include "dataplane/metering/record_encoding.h"
+#include "dataplane/metering/segment.h"
+#include "spillway/v1/usage.pb.h"
+
+namespace spillway {
+
+void OpenTracker::Ended(int64_t started_seq) {
+  open_.erase(started_seq);
+  if (carried_.erase(started_seq) > 0) changed_ = true;
+}
+
+void OpenTracker::Follow(const Frame& frame) {
+  followed_upto_ = frame.seq;
+  const RecordPeek peek = PeekRecord(frame.record);
+  if (peek.kind == v1::UsageRecord::kStarted) {
+    open_.insert(frame.seq);
+  } else if (peek.kind == v1::UsageRecord::kFinished) {
+    Ended(peek.started_seq);
+  } else if (peek.kind == v1::UsageRecord::kAggregate) {
+    v1::UsageRecord record;
+    if (!record.ParseFromArray(frame.record.data(), static_cast<int>(frame.record.size()))) return;
+    for (const int64_t seq : record.aggregate().ended_started()) Ended(seq);
+  }
+}
+
+Result<bool> OpenTracker::Collect(const SegmentSpan& segment) {
+  SW_TRY(const FileView view, FileView::Open(segment.path));
+  FrameScanner frames(view.bytes());
+  bool found = false;
+  for (Frame frame; frames.Next(frame, true);) {
+    if (!open_.contains(frame.seq) || carried_.contains(frame.seq)) continue;
+    char field[kSeqFieldBytesMax];
+    const size_t seq_bytes = EncodeSeqField(frame.seq, field);
+    carried_.emplace(frame.seq,
+                     std::string(frame.record.substr(0, frame.record.size() - seq_bytes)));
+    found = true;
+  }
+  return found;
+}
+
+Result<void> OpenTracker::Carry(const std::vector<SegmentSpan>& segments, int64_t now_ms) {
+  for (const SegmentSpan& segment : segments) {
+    if (open_.empty()) break;
+    SW_TRY(const bool found, Collect(segment));
+    changed_ = changed_ || found;
+  }
+  if (!changed_) return {};
+  std::string bytes = SegmentHeader(incarnation_, now_ms);
+  for (const auto& [seq, record] : carried_) {
+    const size_t at = bytes.size();
+    bytes.resize(at + FrameBytes(record.size() + kSeqFieldBytesMax));
+    bytes.resize(at + PutFrame(bytes.data() + at, record, Crc32c(record), seq));
+  }
+  SW_CHECK(WriteDurably(folder_ + "/" + std::string(kCarriedFile), bytes));
+  changed_ = false;
+  return {};
+}
+
+}  // namespace spillway

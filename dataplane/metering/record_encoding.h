@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/money.h"
+#include "spillway/v1/usage.pb.h"
+
+namespace spillway {
+
+// UsageRecords on the wire, written and peeked at by hand: request threads journal two records a
+// request, and building messages for that costs several times as much. Everything here is the
+// protobuf encoding of usage.proto, without the record's seq (the journal adds it). Stateless.
+
+// Longest texts: ids, names, and the free text of `feature`; what is longer is cut at a character,
+// bytes that are no UTF-8 become '?', as protobuf refuses them when reading.
+inline constexpr size_t kIdBytesMax = 128;
+inline constexpr size_t kNameBytesMax = 256;
+inline constexpr size_t kFeatureBytesMax = 128;
+
+struct AttributionNames {
+  std::string_view organization, team, user, key, feature, route, model, provider;
+};
+// A serialised Attribution.
+std::string EncodeAttribution(const AttributionNames& names);
+
+// A text as it may stand in a record.
+std::string CleanText(std::string_view text, size_t bytes_max);
+
+// The bytes of one record, on the stack. 8 names of 256 bytes, two ids and numbers fit well.
+class RecordBuffer {
+ public:
+  std::string_view view() const { return {data_.data() + begin_, end_ - begin_}; }
+
+ private:
+  friend class RecordEncoder;
+  static constexpr size_t kHeadRoom =
+      32;  // for what stands before the body and is written after it
+  std::array<char, 4096> data_;
+  size_t begin_ = kHeadRoom;
+  size_t end_ = kHeadRoom;
+};
+
+struct StartedFields {
+  std::string_view request_id, attempt_id;  // clean
+  int attempt = 1;
+  std::string_view attribution;  // EncodeAttribution
+  Nanos reserved = 0;
+  TokenUsage estimate;
+  int64_t revision = 0;
+};
+void EncodeStarted(int64_t time_ms, const StartedFields& fields, RecordBuffer& out);
+
+struct FinishedFields {
+  int64_t started_seq = 0;
+  std::string_view request_id, attempt_id;
+  int attempt = 1;
+  std::string_view attribution;
+  TokenUsage usage;
+  Nanos cost = 0;
+  v1::UsageSource source = v1::USAGE_SOURCE_UNSPECIFIED;
+  v1::EndReason end = v1::END_REASON_UNSPECIFIED;
+  int http_status = 0;
+  bool winner = false;
+  bool stream = false;
+  int64_t duration_us = 0;
+  int64_t first_token_us = 0;
+};
+void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer& out);
+
+// What a record is, without parsing it.
+struct RecordPeek {
+  v1::UsageRecord::BodyCase kind = v1::UsageRecord::BODY_NOT_SET;
+  int64_t time_ms = 0;
+  int64_t started_seq = 0;  // of Finished and Abandoned
+};
+RecordPeek PeekRecord(std::string_view record);
+
+}  // namespace spillway

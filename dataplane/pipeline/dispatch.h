@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/error.h"
+#include "dataplane/exchange/exchange.h"
+#include "dataplane/pipeline/attempt.h"
+#include "dataplane/pipeline/client_watch.h"
+#include "dataplane/pipeline/job.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/routing/plan.h"
+
+namespace spillway {
+
+// Finds a provider that answers: the attempts of a plan in order, each journalled before its first
+// byte, until one has an answer worth showing. Nothing has been written to the client by then, so
+// that failing over stays invisible. Lives in the serving coroutine; loop thread only.
+class Dispatch {
+ public:
+  Dispatch(const PipelineServices& services, Exchange& x, ResponseWriter& out, const Job& job);
+
+  // Success: attempt() holds an answer: a whole one, a stream whose first event is here, or a final
+  // refusal by a provider, in its own words. Otherwise the last failure; kCancelled: the client
+  // left.
+  Task<Result<void>> Run(const Plan& plan);
+
+  Attempt& attempt() { return *attempt_; }
+  ClientWatch& watch() { return watch_; }
+
+ private:
+  using Failed = std::optional<AttemptFailure>;  // nullopt: attempt() has an answer
+
+  Result<void> Begin(const PlannedAttempt& planned);
+  Task<Failed> Try(bool fresh);
+  Task<Failed> TakeAnswer();
+  Task<Failed> TakeStream();
+  Task<Failed> TakeRefusal();
+  Failed Judge(std::string_view body);
+  Failed JudgeEvents(std::string_view bytes);
+  Failed Lost(Error error);
+  Failed Spoiled(Error error, const Attempt::Ending& ending);
+  bool StaleConnection() const;
+  bool OutOfTime() const;
+
+  const PipelineServices& services_;
+  Exchange& x_;
+  const Job& job_;
+  ClientWatch watch_;
+  std::optional<Attempt> attempt_;
+  Error error_;            // of the last attempt
+  bool passable_ = false;  // its body can be shown as it is
+};
+
+}  // namespace spillway

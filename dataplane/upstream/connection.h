@@ -1,0 +1,92 @@
+#pragma once
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "common/error.h"
+#include "dataplane/exchange/loop.h"
+#include "dataplane/snapshot/snapshot.h"
+#include "dataplane/upstream/io_step.h"
+#include "dataplane/upstream/resolver.h"
+#include "dataplane/upstream/response_head.h"
+#include "dataplane/upstream/tls.h"
+
+namespace spillway {
+
+// One TCP or TLS connection to a provider, with the deadlines of what is going on on it. Reads and
+// writes are plain non-blocking system calls; only waiting goes through Asio, and no buffer is held
+// meanwhile. Owned by a call or by the pool; loop thread only.
+class UpstreamConnection {
+ public:
+  enum class Interruption : uint8_t { kNone, kDeadline, kCancelled };
+
+  // `ticket` and `loop` outlive the connection.
+  UpstreamConnection(Loop& loop, uint64_t endpoint_id, TlsTicket& ticket);
+  ~UpstreamConnection();
+
+  // Resolves, connects (each address in turn) and does the TLS handshake, all within the provider's
+  // connect timeout. kUpstreamUnreachable, kUpstreamTls, kCancelled.
+  Task<Result<void>> Open(const ProviderSpec& provider, Resolver& resolver, TlsContexts& tls);
+
+  IoStep Read(char* data, size_t size);
+  IoStep Write(std::span<const iovec> pieces);
+  // Awaited directly: completes when the socket is ready for what a step wants, or interrupted.
+  auto Ready(IoStep::Kind want) {
+    return socket_.async_wait(
+        want == IoStep::Kind::kWantWrite ? TcpSocket::wait_write : TcpSocket::wait_read,
+        boost::asio::as_tuple(boost::asio::deferred));
+  }
+
+  // Ends the wait at hand and every later one. From callbacks.
+  void Interrupt(Interruption why);
+  Interruption interruption() const { return interruption_; }
+
+  // Two moments at which the connection interrupts itself: the end of the phase at hand (connect,
+  // first byte, silence) and of the whole call.
+  void SetPhaseDeadline(int64_t ms) { phase_deadline_.SetAfterMs(ms); }
+  void ClearPhaseDeadline() { phase_deadline_.Clear(); }
+  void SetTotalDeadline(int64_t ms) { total_deadline_.SetAfterMs(ms); }
+  void ClearDeadlines();
+
+  // Remembers how much was sent before this request, for Unacknowledged.
+  void BeginRequest() { sent_before_ = sent(); }
+  // True when the peer's TCP acknowledged nothing of what was sent since: it cannot have acted on
+  // it.
+  bool Unacknowledged() const;
+  // Whether an idle connection is still open and silent. One system call.
+  bool LooksAlive() const;
+  bool tls() const { return tls_ != nullptr; }
+  uint64_t endpoint_id() const { return endpoint_id_; }
+
+  UpstreamHead head;          // of the answer at hand; reused storage
+  int64_t idle_since_ns = 0;  // the pool's
+
+ private:
+  using TcpSocket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, LoopExecutor>;
+
+  Task<Result<void>> Connect(const Addresses& addresses, const ProviderSpec& provider);
+  Task<Result<void>> Handshake(const ProviderSpec& provider, TlsContexts& tls);
+  void Prepare();
+  uint64_t sent() const;
+  int fd() const { return fd_; }
+
+  Loop& loop_;
+  const uint64_t endpoint_id_;
+  TlsTicket& ticket_;
+  TcpSocket socket_;
+  int fd_ = -1;  // the socket's, for system calls
+  std::unique_ptr<TlsSession> tls_;
+  Deadline phase_deadline_;
+  Deadline total_deadline_;
+  Wakeup* wakeup_ = nullptr;  // while the name is being resolved
+  uint64_t plain_sent_ = 0;
+  uint64_t sent_before_ = 0;
+  Interruption interruption_ = Interruption::kNone;
+};
+
+}  // namespace spillway

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "dataplane/exchange/loop.h"
+#include "dataplane/upstream/connection.h"
+#include "dataplane/upstream/resolver.h"
+#include "dataplane/upstream/tls.h"
+
+namespace spillway {
+
+struct UpstreamLimits {
+  size_t idle_per_endpoint_max = 128;
+  int64_t idle_ms = 60'000;       // longer idle connections are closed
+  int64_t trusted_idle_ms = 250;  // longer idle ones are looked at before they are used
+  int64_t sweep_ms = 5'000;
+  ResolverLimits resolver = {};
+};
+
+struct UpstreamCounters {
+  int64_t opened = 0;  // connections begun
+  int64_t reused = 0;  // calls on a connection that was idle
+};
+
+// The connections of one loop to every provider: idle ones kept per endpoint, the last used first.
+// A connection that a provider closed meanwhile is found by the sweep, by a look at it when it was
+// idle for long, or by its call failing before any answer, which the caller may repeat on a fresh
+// one (promises U19): a busy connection costs no check. Loop thread only; outlives its calls.
+class UpstreamPool {
+ public:
+  explicit UpstreamPool(Loop& loop, UpstreamLimits limits = {});
+  UpstreamPool(Loop& loop, UpstreamLimits limits, Lookup lookup);  // tests
+  ~UpstreamPool();
+
+  // The connection of that endpoint that was used last; nullptr: none is idle.
+  std::unique_ptr<UpstreamConnection> TakeIdle(uint64_t endpoint_id);
+  // A connection object that is not open yet.
+  std::unique_ptr<UpstreamConnection> MakeNew(uint64_t endpoint_id);
+  Task<Result<void>> Open(UpstreamConnection& connection, const ProviderSpec& provider);
+  // Keeps an open connection whose last answer was read to its end.
+  void GiveBack(std::unique_ptr<UpstreamConnection> connection);
+
+  const UpstreamCounters& counters() const { return counters_; }
+  size_t idle_count() const;
+  Loop& loop() { return loop_; }
+
+ private:
+  struct Endpoint {
+    TlsTicket ticket;
+    std::vector<std::unique_ptr<UpstreamConnection>> idle;  // least recently used first
+  };
+
+  void Sweep();
+
+  Loop& loop_;
+  const UpstreamLimits limits_;
+  Resolver resolver_;
+  TlsContexts tls_;
+  // Endpoints stay: there are as many as configurations named, and connections refer to them.
+  std::unordered_map<uint64_t, std::unique_ptr<Endpoint>> endpoints_;
+  UpstreamCounters counters_;
+  Deadline sweep_;
+  bool sweeping_ = false;
+};
+
+}  // namespace spillway

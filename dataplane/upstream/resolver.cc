@@ -1,0 +1,150 @@
+#include "dataplane/upstream/resolver.h"
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <optional>
+
+namespace spillway {
+namespace {
+
+namespace asio = boost::asio;
+using TcpResolver = asio::ip::basic_resolver<asio::ip::tcp, LoopExecutor>;
+
+constexpr int64_t kNsPerMs = 1'000'000;
+constexpr size_t kAddressesMax = 16;
+
+asio::ip::address Unmapped(const asio::ip::address& address) {
+  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address;
+  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+}
+
+Result<Addresses> Permitted(const std::string& host, Addresses addresses) {
+  const bool any = !addresses.empty();
+  std::erase_if(addresses, IsForbidden);
+  if (addresses.size() > kAddressesMax) addresses.resize(kAddressesMax);
+  if (!addresses.empty()) return addresses;
+  return Fail(ErrorCode::kUpstreamUnreachable,
+              any ? "the name '" + host + "' resolves only to addresses that no provider may have"
+                  : "the name '" + host + "' has no address");
+}
+
+Lookup SystemLookup(Loop& loop) {
+  auto resolver = std::make_shared<TcpResolver>(loop.io.get_executor());
+  return [resolver](const std::string& host, std::function<void(Result<Addresses>)> done) {
+    resolver->async_resolve(host, "",
+                            [host, done = std::move(done)](const boost::system::error_code& failed,
+                                                           const auto& results) {
+                              if (failed) {
+                                done(Fail(ErrorCode::kUpstreamUnreachable,
+                                          "cannot resolve '" + host + "': " + failed.message()));
+                                return;
+                              }
+                              Addresses addresses;
+                              for (const auto& result : results)
+                                addresses.push_back(result.endpoint().address());
+                              done(std::move(addresses));
+                            });
+  };
+}
+
+}  // namespace
+
+Wakeup::Wakeup(Loop& loop) : timer_(loop.io.get_executor()) {}
+
+Task<void> Wakeup::Sleep() {
+  timer_.expires_at(std::chrono::steady_clock::time_point::max());
+  co_await timer_.async_wait(asio::as_tuple(asio::deferred));
+}
+
+void Wakeup::Wake() { timer_.cancel(); }
+
+struct Resolver::Entry {
+  Addresses addresses;  // the last good answer
+  int64_t fetched_ns = 0;
+  std::optional<Error> failure;  // of the last lookup, when it failed
+  int64_t failed_ns = 0;
+  bool in_flight = false;
+  std::vector<Wakeup*> waiters;
+};
+
+struct Resolver::State {
+  ResolverLimits limits;
+  std::map<std::string, Entry> entries;
+};
+
+Resolver::Resolver(Loop& loop, ResolverLimits limits)
+    : Resolver(loop, limits, SystemLookup(loop)) {}
+
+Resolver::Resolver(Loop& loop, ResolverLimits limits, Lookup lookup)
+    : loop_(loop),
+      state_(std::make_shared<State>(State{.limits = limits, .entries = {}})),
+      lookup_(std::move(lookup)) {}
+
+Resolver::~Resolver() = default;
+
+void Resolver::Refresh(const std::string& host, Entry& entry) {
+  entry.in_flight = true;
+  const Clock& clock = *loop_.clock;
+  lookup_(host, [state = std::weak_ptr<State>(state_), host, &clock](Result<Addresses> found) {
+    const std::shared_ptr<State> alive = state.lock();
+    if (!alive) return;
+    Entry& done = alive->entries[host];
+    done.in_flight = false;
+    if (found) found = Permitted(host, *std::move(found));
+    if (found) {
+      done.addresses = *std::move(found);
+      done.fetched_ns = clock.MonotonicNs();
+      done.failure.reset();
+    } else {
+      done.failure = std::move(found).error();
+      done.failed_ns = clock.MonotonicNs();
+    }
+    for (Wakeup* waiter : std::exchange(done.waiters, {})) waiter->Wake();
+  });
+}
+
+Task<Result<Addresses>> Resolver::Resolve(std::string host, Wakeup& wakeup) {
+  boost::system::error_code not_numeric;
+  const auto numeric = asio::ip::make_address(host, not_numeric);
+  if (!not_numeric) co_return Permitted(host, {numeric});
+
+  const ResolverLimits& limits = state_->limits;
+  if (state_->entries.size() >= limits.hosts_max) {
+    std::erase_if(state_->entries, [](const auto& item) { return !item.second.in_flight; });
+  }
+  Entry& entry = state_->entries[host];
+  const int64_t now = loop_.clock->MonotonicNs();
+  const bool known =
+      !entry.addresses.empty() && now - entry.fetched_ns < limits.stale_ms * kNsPerMs;
+  const bool fresh = known && now - entry.fetched_ns < limits.fresh_ms * kNsPerMs;
+  const bool failed = entry.failure && now - entry.failed_ns < limits.failure_ms * kNsPerMs;
+  if (!fresh && !failed && !entry.in_flight) Refresh(host, entry);
+  if (known) co_return entry.addresses;
+  if (entry.in_flight) {
+    entry.waiters.push_back(&wakeup);
+    co_await wakeup.Sleep();
+    // The entry stays while it has a lookup in flight; a refusal to wait longer leaves it waiting.
+    Entry& after = state_->entries[host];
+    std::erase(after.waiters, &wakeup);
+    if (after.in_flight) co_return Fail(ErrorCode::kCancelled, "waiting for DNS was given up");
+    if (after.failure) co_return std::unexpected(*after.failure);
+    co_return after.addresses;
+  }
+  if (entry.failure) co_return std::unexpected(*entry.failure);
+  co_return entry.addresses;  // a lookup that answered at once
+}
+
+bool IsForbidden(const asio::ip::address& mapped) {
+  const asio::ip::address address = Unmapped(mapped);
+  if (address.is_unspecified() || address.is_multicast()) return true;
+  if (address.is_v4()) {
+    const auto bytes = address.to_v4().to_bytes();
+    return bytes[0] == 169 && bytes[1] == 254;
+  }
+  static const auto kMetadata = asio::ip::make_address_v6("fd00:ec2::254");
+  return address.to_v6().is_link_local() || address.to_v6() == kMetadata;
+}
+
+}  // namespace spillway

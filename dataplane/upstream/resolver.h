@@ -1,0 +1,71 @@
+#pragma once
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "dataplane/exchange/loop.h"
+
+namespace spillway {
+
+using Addresses = std::vector<boost::asio::ip::address>;
+
+// Something to sleep on until somebody calls Wake. Cold paths only: it is a timer without a time.
+class Wakeup {
+ public:
+  explicit Wakeup(Loop& loop);
+  Task<void> Sleep();  // until the next Wake
+  void Wake();
+
+ private:
+  boost::asio::basic_waitable_timer<
+      std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, LoopExecutor>
+      timer_;
+};
+
+// Looks a name up, without the cache, and calls `done` on the loop, possibly at once.
+using Lookup =
+    std::function<void(const std::string& host, std::function<void(Result<Addresses>)> done)>;
+
+struct ResolverLimits {
+  int64_t fresh_ms = 30'000;          // an answer is used without asking again
+  int64_t stale_ms = 12 * 3'600'000;  // and this long while asking fails (promises U1)
+  int64_t failure_ms = 1'000;         // a failure without an older answer
+  size_t hosts_max = 1'024;
+};
+
+// Names to addresses for one loop: cached, refreshed in the background, so that a name that worked
+// once never makes a request wait and survives hours without DNS. Lookups run in Asio's resolver
+// thread. Link-local addresses (where clouds serve their metadata), multicast and "any" are never
+// handed out. Loop thread only; outlives its calls.
+class Resolver {
+ public:
+  explicit Resolver(Loop& loop, ResolverLimits limits = {});  // asks the system (getaddrinfo)
+  Resolver(Loop& loop, ResolverLimits limits, Lookup lookup);
+  ~Resolver();
+
+  // At least one address. kUpstreamUnreachable; kCancelled when `wakeup` was woken by somebody
+  // else.
+  Task<Result<Addresses>> Resolve(std::string host, Wakeup& wakeup);
+
+ private:
+  struct Entry;
+  struct State;
+  void Refresh(const std::string& host, Entry& entry);
+
+  Loop& loop_;
+  // Shared with lookups in flight, which may end after the resolver.
+  std::shared_ptr<State> state_;
+  Lookup lookup_;
+};
+
+// Whether a provider may never be there.
+bool IsForbidden(const boost::asio::ip::address& address);
+
+}  // namespace spillway

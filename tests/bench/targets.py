@@ -1,0 +1,105 @@
+"""The processes that a lane measures: the mock provider directly, nginx before it, Spillway before it."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "integration"))
+
+from cluster import call, free_port  # noqa: E402
+from machine import pinned  # noqa: E402
+from process import Process, wait_until  # noqa: E402
+
+KEY = "sk-sw-benchmarkkey-0123456789012345678901234567890123456789012"
+GATEWAY_CORE, OTHER_CORE = 0, 1
+
+
+class Targets:
+    """Starts what a lane needs; every process is ended by pid in close()."""
+
+    def __init__(self, keys=10_000, buffering=True, mock_flags=(), journal=True):
+        self.build = pathlib.Path(os.environ["SPILLWAY_BUILD"])
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spillway-bench-"))
+        self.processes, self.ports = {}, {}
+        self.start_mock(mock_flags)
+        self.start_nginx(buffering)
+        self.start_spillway(keys)
+
+    def start_mock(self, flags):
+        port_file = self.folder / "mock.port"
+        mock = Process("mock", pinned(OTHER_CORE, [self.build / "bin/spillway-mockprovider", "--listen", "127.0.0.1:0",
+                                                   "--port-file", port_file, "--no-ledger", *flags]), self.folder).start()
+        self.processes["direct"] = mock
+        self.ports["direct"] = int(mock.wait_for_file(port_file).split()[1])
+
+    def start_nginx(self, buffering):
+        port = free_port()
+        folder = self.folder / "nginx"
+        folder.mkdir()
+        text = (HERE / "nginx.conf.in").read_text()
+        for name, value in {"DIR": folder, "MOCK": self.ports["direct"], "PORT": port,
+                            "BUFFERING": "on" if buffering else "off"}.items():
+            text = text.replace(f"@{name}@", str(value))
+        (folder / "nginx.conf").write_text(text)
+        self.processes["nginx"] = Process("nginx", pinned(GATEWAY_CORE, ["nginx", "-c", folder / "nginx.conf"]), folder).start()
+        wait_until(lambda: self.accepts(port), "nginx")
+        self.ports["nginx"] = port
+
+    def start_spillway(self, keys):
+        config = self.folder / "gateway.yaml"
+        lines = [f"  - {{name: key-{n}, team: bench, models: [mock-bench], secret_sha256: "
+                 f"{hashlib.sha256(f'other-{n}'.encode()).hexdigest()}}}" for n in range(keys - 1)]
+        config.write_text(f"""
+providers:
+  - {{name: mock, dialect: openai, base_url: "http://127.0.0.1:{self.ports['direct']}/v1",
+      credentials: [{{name: main, api_key: sk-mock-0001}}], timeouts: {{first_token: 60s, idle: 60s, total: 600s}}}}
+models:
+  - {{name: mock-bench, provider: mock, upstream_model: mock-bench-upstream, price: {{input: 2.5, output: 10}}}}
+organizations: [{{name: acme}}]
+teams: [{{name: bench, organization: acme}}]
+keys:
+  - {{name: bench, team: bench, models: [mock-bench], secret_sha256: {hashlib.sha256(KEY.encode()).hexdigest()}}}
+""" + "\n".join(lines) + "\n")
+        port_file = self.folder / "spillway.port"
+        gateway = Process("spillway", pinned(GATEWAY_CORE, [
+            self.build / "bin/spillway-dataplane", "--config", config, "--listen", "127.0.0.1:0", "--ops-listen",
+            "127.0.0.1:0", "--threads", "1", "--data-dir", self.folder / "data", "--access-log",
+            self.folder / "access.log", "--connections-max", "19000", "--port-file", port_file]), self.folder).start()
+        ports = dict(line.split() for line in gateway.wait_for_file(port_file, 60).splitlines())
+        self.processes["spillway"], self.ports["spillway"] = gateway, int(ports["traffic"])
+        self.ports["spillway-ops"] = int(ports["ops"])
+        wait_until(lambda: call(self.ports["spillway-ops"], "GET", "/readyz").status == 200, "readiness", 60)
+
+    @staticmethod
+    def accepts(port):
+        import socket
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def close(self):
+        for process in self.processes.values():
+            process.kill()
+        # nginx's worker ends with its master's socket; the recorded master is what we started.
+        subprocess.run(["pkill", "-9", "-f", f"nginx: .*{self.folder}"], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def behaviour(self, value):
+        answer = call(self.ports["direct"], "PUT", "/mock/behaviour", body=json.dumps(value))
+        assert answer.status < 300, answer.body
+
+
+def body_of(size, stream=False, model="mock-bench"):
+    """A chat body of about `size` bytes with several messages."""
+    fields = {"model": model, "messages": [{"role": "system", "content": "You are terse."}], "temperature": 0.2}
+    if stream:
+        fields["stream"] = True
+    text = "The quick brown fox jumps over the lazy dog and asks how the weather is in Lisbon. "
+    while len(json.dumps(fields)) < size:
+        room = size - len(json.dumps(fields))
+        fields["messages"].append({"role": "user", "content": (text * (1 + min(room, 2000) // len(text)))[:max(20, min(room, 2000))]})
+    return json.dumps(fields)

@@ -1,0 +1,205 @@
+#include <catch2/catch_all.hpp>
+#include <string>
+
+#include "dataplane/dialect/openai.h"
+#include "tests/unit/dataplane/dialect/padded.h"
+
+namespace spillway::openai {
+namespace {
+
+constexpr std::string_view kUsage =
+    R"({"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}})";
+
+std::string Content(const std::string& text) {
+  return R"({"id":"c","choices":[{"index":0,"delta":{"content":")" + text +
+         R"("},"finish_reason":null}],"usage":null})";
+}
+
+std::string Data(std::string_view json, const std::string& eol = "\n") {
+  return "data: " + std::string(json) + eol + eol;
+}
+
+// What a client sees of `stream` when it comes in reads of `step` bytes.
+struct Seen {
+  std::string bytes;
+  bool good = true;
+};
+
+Seen Read(StreamScanner& scanner, std::string_view stream, size_t step) {
+  Seen seen;
+  std::vector<std::string_view> out;
+  for (size_t at = 0; at < stream.size() && seen.good; at += step) {
+    // A copy of its own, so that a view that outlives its read is found out.
+    const std::string read(stream.substr(at, step));
+    out.clear();
+    seen.good = scanner.Feed(read, out);
+    seen.bytes += Join(out);
+  }
+  out.clear();
+  if (seen.good) scanner.Finish(out);
+  seen.bytes += Join(out);
+  return seen;
+}
+
+TEST_CASE("the usage event is hidden with its blank line, however lines end and reads fall") {
+  const std::string eol = GENERATE("\n", "\r\n", "\r");
+  const std::string head =
+      ": hello" + eol + eol + Data(Content("a"), eol) + Data(Content("b"), eol);
+  const std::string usage = Data(kUsage, eol);
+  const std::string tail = Data("[DONE]", eol);
+  const std::string whole = head + usage + tail;
+  const std::string without = head + tail;
+  for (size_t step = 1; step <= whole.size(); ++step) {
+    INFO(step);
+    StreamScanner hiding(Operation::kChat, true);
+    const Seen seen = Read(hiding, whole, step);
+    REQUIRE(seen.good);
+    REQUIRE(seen.bytes == without);
+    REQUIRE(hiding.usage() == TokenUsage{.input = 3, .output = 2});
+    REQUIRE(hiding.done());
+    REQUIRE_FALSE(hiding.mid_event());
+
+    StreamScanner showing(Operation::kChat, false);
+    REQUIRE(Read(showing, whole, step).bytes == whole);
+    REQUIRE(showing.usage() == TokenUsage{.input = 3, .output = 2});
+  }
+}
+
+TEST_CASE("usage in the last content event passes and counts") {
+  const std::string last =
+      R"({"choices":[{"index":0,"delta":{"content":"z"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":9}})";
+  const std::string stream = Data(Content("a")) + Data(last) + Data("[DONE]");
+  StreamScanner scanner(Operation::kChat, true);
+  CHECK(Read(scanner, stream, 11).bytes == stream);
+  CHECK(scanner.usage() == TokenUsage{.input = 7, .output = 9});
+  CHECK(scanner.finish_seen());
+}
+
+TEST_CASE("what an event's bytes mean") {
+  struct Row {
+    std::string name;
+    std::string event;
+    bool good = true, finish = false, error = false, usage = false, hidden = false;
+  };
+  const auto row = GENERATE(values<Row>({
+      {"usage null", Data(R"({"choices":[],"usage":null})")},
+      {"no choices member", Data(R"({"usage":{"prompt_tokens":1}})"), true, false, false, true},
+      {"spaces", Data(R"({ "choices" : [ ] , "usage" : { "prompt_tokens" : 1 } })"), true, false,
+       false, true, true},
+      {"no space behind the colon", "data:" + std::string(kUsage) + "\n\n", true, false, false,
+       true, true},
+      {"two data lines", "data: {\"choices\":[],\ndata: \"usage\":{\"prompt_tokens\":1}}\n\n", true,
+       false, false, true, true},
+      {"named event", "event: x\nid: 7\nretry: 9\n" + Data(kUsage), true, false, false, true, true},
+      {"usage inside a text", Data(Content(R"(\"usage\":{\"prompt_tokens\":1})"))},
+      {"error inside a text", Data(Content(R"(\"error\":{})"))},
+      {"finish inside a text", Data(Content(R"(\"finish_reason\":\"stop\")"))},
+      {"usage further down", Data(R"({"choices":[{"usage":{"prompt_tokens":1}}]})")},
+      {"finish", Data(R"({"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]})"), true,
+       true},
+      {"error", Data(R"({"error":{"message":"overloaded","type":"server_error"}})"), true, false,
+       true},
+      {"error null", Data(R"({"error":null,"choices":[]})")},
+      {"error inside a choice", Data(R"({"choices":[{"error":{"message":"x"}}]})")},
+      {"empty data", "data:\n\n"},
+      {"data without a colon", "data\n\n"},
+      {"unknown fields", "event: ping\n\nfoo: bar\n\n"},
+      {"blank lines", "\n\r\n\r\n\n"},
+      {"byte order mark", "\xef\xbb\xbf" + Data(kUsage), true, false, false, true, true},
+      {"html", "<html>\n\n", false},
+      {"json without events", R"({"error":{"message":"x"}})", false},
+      {"cut json", "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"tok\n\n", false},
+      {"not json", Data("oops"), false},
+      {"broken usage", Data(R"({"choices":[],"usage":{"prompt_tokens":1}},})"), false},
+      {"invalid utf-8", Data(Content("\xff")), false},
+      {"done with space", "data:  [DONE] \n\n"},
+  }));
+  INFO(row.name);
+  for (const size_t step : {size_t{1}, size_t{7}, size_t{10'000}}) {
+    INFO(step);
+    StreamScanner scanner(Operation::kChat, true);
+    const Seen seen = Read(scanner, row.event, step);
+    CHECK(seen.good == row.good);
+    if (!row.good) continue;
+    CHECK(scanner.finish_seen() == row.finish);
+    CHECK(scanner.error_seen() == row.error);
+    CHECK(scanner.usage().has_value() == row.usage);
+    CHECK(seen.bytes == (row.hidden ? "" : row.event));
+  }
+}
+
+TEST_CASE("partial events go out at once unless they may be the usage event") {
+  StreamScanner showing(Operation::kChat, false);
+  StreamScanner hiding(Operation::kChat, true);
+  const auto fed = [](StreamScanner& scanner, std::string_view bytes) {
+    std::vector<std::string_view> out;
+    REQUIRE(scanner.Feed(bytes, out));
+    return Join(out);
+  };
+  CHECK(fed(showing, "data: {\"id\"") == "data: {\"id\"");
+  CHECK(fed(hiding, "data: {\"id\"") == "");
+  CHECK(fed(hiding, ":\"c\",\"choices\":[") == "");
+  CHECK(hiding.mid_event());
+  CHECK(fed(hiding, "{\"index\"") == "data: {\"id\":\"c\",\"choices\":[{\"index\"");
+  CHECK(fed(hiding, ":0,\"delta\":{\"content\":\"x\"}}]}") ==
+        ":0,\"delta\":{\"content\":\"x\"}}]}");
+  CHECK(fed(hiding, "\n") == "\n");
+  CHECK(fed(hiding, "\n: beat") == "\n: beat");
+  CHECK(fed(hiding, "\n") == "\n");
+  CHECK_FALSE(hiding.mid_event());
+}
+
+TEST_CASE("an event over the limit ends the stream") {
+  const size_t step = GENERATE(size_t{4096}, size_t{4 << 20});
+  StreamScanner scanner(Operation::kChat, GENERATE(true, false));
+  const std::string stream = Data(Content(std::string(StreamScanner::kEventBytesMax, 'x')));
+  CHECK_FALSE(Read(scanner, stream, step).good);
+}
+
+TEST_CASE("the end of the body completes a last event, and shows a cut one") {
+  struct Row {
+    std::string name, tail;
+    bool mid_event, done;
+    bool forwarded;
+  };
+  const auto row = GENERATE(values<Row>({
+      {"done without blank line", "data: [DONE]\n", false, true, true},
+      {"done without line end", "data: [DONE]", false, true, true},
+      {"usage without blank line", "data: " + std::string(kUsage), false, false, false},
+      {"cut", "data: {\"id\":\"c\",\"usage\":{\"a\":1}", true, false, false},
+      {"nothing", "", false, false, true},
+  }));
+  INFO(row.name);
+  StreamScanner scanner(Operation::kChat, true);
+  const std::string head = Data(Content("a"));
+  const Seen seen = Read(scanner, head + row.tail, 9);
+  CHECK(seen.good);
+  CHECK(scanner.mid_event() == row.mid_event);
+  CHECK(scanner.done() == row.done);
+  CHECK(seen.bytes == head + (row.forwarded ? row.tail : ""));
+}
+
+TEST_CASE("output tokens are estimated by events, or by bytes when events are large") {
+  StreamScanner small(Operation::kChat, true);
+  Read(small,
+       Data(R"({"choices":[{"delta":{"role":"assistant","content":""}}]})") + Data(Content("a")) +
+           Data(Content("b")),
+       1000);
+  CHECK(small.output_tokens_estimate() == 2);
+  StreamScanner large(Operation::kChat, true);
+  Read(large, Data(Content(std::string(400, 'a'))), 1000);
+  CHECK(large.output_tokens_estimate() == 100);
+  StreamScanner calls(Operation::kChat, true);
+  Read(
+      calls,
+      Data(
+          R"({"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ab\""}}]}}]})"),
+      1000);
+  CHECK(calls.output_tokens_estimate() == 2);
+  StreamScanner text(Operation::kCompletions, true);
+  Read(text, Data(R"({"choices":[{"text":"abcdefgh"}]})"), 1000);
+  CHECK(text.output_tokens_estimate() == 2);
+}
+
+}  // namespace
+}  // namespace spillway::openai

@@ -1,0 +1,141 @@
+#pragma once
+
+#include <catch2/catch_all.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "dataplane/metering/data_dir.h"
+#include "dataplane/metering/journal.h"
+#include "dataplane/metering/meter.h"
+#include "dataplane/metering/record_encoding.h"
+#include "spillway/v1/usage.pb.h"
+
+namespace spillway {
+
+// A folder that goes with the test.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "spillway-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// A data-dir and its journal, as one process has them.
+struct OpenedJournal {
+  std::unique_ptr<DataDir> dir;
+  std::unique_ptr<Journal> journal;
+};
+
+inline JournalOptions SmallJournal() {
+  return {.version = "test",
+          .bytes_max = 4 * 1024 * 1024,
+          .segment_bytes = 32 * 1024,
+          .threaded = false};
+}
+
+inline OpenedJournal OpenJournal(const std::string& path, const Clock& clock,
+                                 const JournalOptions& options,
+                                 const std::string& instance = "dp-1") {
+  auto dir = DataDir::Open(path, instance);
+  if (!dir) FAIL(dir.error().message);
+  OpenedJournal opened{.dir = std::make_unique<DataDir>(std::move(*dir))};
+  auto journal = Journal::Open(*opened.dir, options, clock);
+  if (!journal) FAIL(journal.error().message);
+  opened.journal = std::move(*journal);
+  return opened;
+}
+
+// All records of an incarnation that can be read, parsed.
+inline std::vector<v1::UsageRecord> ReadAll(Journal& journal, const std::string& incarnation) {
+  std::vector<v1::UsageRecord> records;
+  int64_t from = 1;
+  while (true) {
+    auto run = journal.Read(incarnation, from, INT64_MAX, 60 * 1024);
+    REQUIRE(run.has_value());
+    if (run->empty()) return records;
+    for (const StoredRecord& stored : *run) {
+      v1::UsageRecord& record = records.emplace_back();
+      REQUIRE(record.ParseFromString(stored.bytes));
+      REQUIRE(record.seq() == stored.seq);
+    }
+    from = run->back().seq + 1;
+  }
+}
+
+inline AttemptInfo SampleAttempt() {
+  return {.request_id = "req-1",
+          .attempt_id = "attempt-1",
+          .attempt = 1,
+          .organization = "acme",
+          .team = "support",
+          .user = "alice",
+          .key = "bot",
+          .feature = "summary",
+          .route = "tier",
+          .model = "gpt",
+          .provider = "openai",
+          .price = {.input = 1'000'000'000,
+                    .output = 2'000'000'000,
+                    .cached_input = 100'000'000,
+                    .known = true},
+          .estimate = {.input = 100, .output = 50},
+          .revision = 7,
+          .stream = true};
+}
+
+inline AttemptOutcome SampleOutcome() {
+  return {.usage = {.input = 120, .output = 30, .cached_input = 20},
+          .source = v1::USAGE_SOURCE_PROVIDER,
+          .end = v1::END_FINISHED,
+          .http_status = 200,
+          .winner = true,
+          .duration_us = 1500,
+          .first_token_us = 400};
+}
+
+// A Started whose end never comes, as after a kill; returns its seq.
+inline int64_t StartAndForget(Journal& journal, const Clock& clock) {
+  const AttemptInfo info = SampleAttempt();
+  RecordBuffer record;
+  EncodeStarted(clock.WallMs(),
+                {.request_id = info.request_id,
+                 .attempt_id = info.attempt_id,
+                 .attempt = info.attempt,
+                 .attribution = EncodeAttribution({.team = info.team, .key = info.key}),
+                 .reserved = CostOf(info.estimate, info.price),
+                 .estimate = info.estimate},
+                record);
+  const auto seq = journal.Append(record.view(), Journal::Kind::kStarted);
+  REQUIRE(seq.has_value());
+  return *seq;
+}
+
+// Finished attempts, with the upkeep that a journal of small segments needs in between.
+inline Nanos RunAttempts(Journal& journal, const Clock& clock, int n) {
+  Meter meter(journal, clock);
+  Nanos spent = 0;
+  for (int i = 0; i < n; ++i) {
+    spent += std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
+    if (i % 20 == 0) journal.RunOnce();
+  }
+  return spent;
+}
+
+}  // namespace spillway

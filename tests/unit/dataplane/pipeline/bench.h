@@ -1,0 +1,116 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/exchange/timer_wheel.h"
+#include "dataplane/metering/journal.h"
+#include "dataplane/metering/meter.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/telemetry/telemetry.h"
+#include "dataplane/upstream/pool.h"
+#include "spillway/v1/resources.pb.h"
+#include "tests/unit/dataplane/upstream/await.h"
+#include "tests/unit/dataplane/upstream/scripted_provider.h"
+
+namespace spillway {
+
+// The client's side of one exchange, kept in memory.
+class FakeClient final : public ResponseWriter, public BodyReader {
+ public:
+  explicit FakeClient(std::string request_body);
+
+  Task<Result<void>> Send(const ResponseHead& head, std::string_view body) override;
+  void Begin(const ResponseHead& head) override;
+  Task<Result<void>> Write(std::span<const std::string_view> pieces) override;
+  Task<Result<void>> End() override;
+  void Abort() override { aborted = true; }
+  bool committed() const override { return !body.empty() || ended; }
+  void WatchClient(std::function<void()> gone) override { gone_ = std::move(gone); }
+  Task<Result<std::string_view>> ReadAll() override;
+  void Release() override { released = true; }
+
+  // The client closes its connection: seen by a watch, and by every write from now on.
+  void Leave();
+  bool watched() const { return gone_ != nullptr; }
+  // The value of a header of the answer; empty: absent.
+  std::string Header(const std::string& name) const;
+
+  int status = 0;
+  std::string content_type;
+  std::string headers;
+  std::string body;
+  int writes = 0;
+  bool ended = false;  // properly
+  bool aborted = false;
+  bool released = false;
+  bool left = false;
+  int leave_at_write = 0;  // the client is gone when that write is tried; 0: stays
+
+ private:
+  std::string request_body_;
+  size_t request_bytes_;
+  std::function<void()> gone_;
+};
+
+// One attempt, as the journal has it.
+struct Billed {
+  v1::Started started;
+  v1::Finished finished;  // end END_REASON_UNSPECIFIED: not finished
+};
+
+// A pipeline with real stages, a real journal in a temporary folder, and two scripted providers on
+// loopback. Models a and b (one each), routes: both (a, then b), keys (a with two credentials).
+class Bench {
+ public:
+  static constexpr const char* kSecret =
+      "sk-sw-abcdefghijkl-0123456789012345678901234567890123456789012";
+
+  explicit Bench(OnDisconnect policy = OnDisconnect::kCancel, PipelineLimits limits = {});
+  ~Bench();
+
+  // One request from its head to its end.
+  struct Asked {
+    Asked(Bench& bench, std::string path, std::string body);
+    RequestHead head;
+    std::vector<std::pair<std::string, std::string>> own_headers;
+    std::string path;
+    FakeClient client;
+    std::unique_ptr<Exchange> x;
+    std::unique_ptr<Running<bool>> running;
+  };
+  std::unique_ptr<Asked> Ask(const std::string& path, const std::string& body);
+  // The same with other headers than the right key; started by Go.
+  std::unique_ptr<Asked> Prepare(const std::string& path, const std::string& body);
+  void Go(Asked& asked);
+  void Finish(Asked& asked) { (void)asked.running->Wait(); }
+  // Ask and Finish.
+  std::unique_ptr<Asked> Call(const std::string& path, const std::string& body);
+
+  // Time passes, as far as deadlines go.
+  void Pass(int64_t ms);
+  // Runs the loop until everything that can happen has happened.
+  void Settle();
+  std::vector<Billed> Bills();
+
+  ManualClock clock;
+  Loop loop{clock};
+  ScriptedProvider a{loop};
+  ScriptedProvider b{loop};
+  UpstreamPool pool{loop};
+  std::unique_ptr<Journal> journal;
+  std::unique_ptr<Meter> meter;
+  std::unique_ptr<Telemetry> telemetry;
+  std::unique_ptr<Pipeline> pipeline;
+
+ private:
+  void OpenJournal();
+  std::shared_ptr<const Snapshot> MakeSnapshot();
+
+  std::string folder_;
+};
+
+}  // namespace spillway

@@ -1,0 +1,136 @@
+// Figures, printed, never judged: `snapshot_test "[.benchmark]"`.
+#include <malloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <catch2/catch_all.hpp>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+#include "common/clock.h"
+#include "dataplane/snapshot/compression.h"
+#include "dataplane/snapshot/feed_core.h"
+#include "tests/unit/dataplane/snapshot/control_plane.h"
+
+namespace spillway {
+namespace {
+
+constexpr int kKeys = 100'000;
+
+double ResidentMb() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0;
+  int64_t resident = 0;
+  statm >> total >> resident;
+  return static_cast<double>(resident * ::sysconf(_SC_PAGESIZE)) / 1e6;
+}
+
+double Ms(int64_t from_ns) {
+  return static_cast<double>(SystemClock().MonotonicNs() - from_ns) / 1e6;
+}
+
+TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
+  std::string list;
+  v1::Position position;
+  std::string delta_bytes;
+  auto cp = std::make_unique<FakeControlPlane>();
+  for (int i = 0; i < kKeys; ++i) {
+    v1::Resource key = KeyResource("application-" + std::to_string(i), "sk-" + std::to_string(i));
+    key.mutable_key()->add_routes("chat");
+    cp->Put(key);
+  }
+  cp->Commit();
+  list = cp->EntryList();
+  position = cp->position;
+  std::vector<v1::Delta> deltas;
+  for (int i = 0; i < 1'000; ++i) {
+    cp->PutKey("application-" + std::to_string(i * 97 % kKeys),
+               "sk-" + std::to_string(i * 97 % kKeys), true);
+    deltas.push_back(cp->Commit());
+  }
+  std::printf("one-key delta on the wire: %zu bytes\n", cp->SignedDelta(deltas[0]).size());
+  const BuildOptions options{.secrets = {.seal_key = &cp->seal_key()}};
+  const std::string frame = Deflate(list);
+  std::printf("state: %.1f MB, compressed %.1f MB\n", list.size() / 1e6, frame.size() / 1e6);
+  list = std::string();
+
+  ::malloc_trim(0);
+  const double before = ResidentMb();
+  SnapshotPtr snapshot;
+  {
+    const int64_t start = SystemClock().MonotonicNs();
+    const std::string inflated = Inflate(frame, int64_t{1} << 30).value();
+    const auto entries = ParseEntryList(inflated, {}).value();
+    snapshot = Build(entries, position, options).value();
+    std::printf("inflate, parse and build: %.0f ms\n", Ms(start));
+  }
+  const double untrimmed = ResidentMb();
+  ::malloc_trim(0);
+  std::printf("resident: %.1f MB (%.1f MB after malloc_trim)\n", untrimmed - before,
+              ResidentMb() - before);
+
+  std::vector<double> times;
+  for (const v1::Delta& delta : deltas) {
+    const int64_t start = SystemClock().MonotonicNs();
+    snapshot = Apply(*snapshot, delta, options).value();
+    times.push_back(Ms(start));
+  }
+  std::ranges::sort(times);
+  std::printf("one-key delta: p50 %.3f ms, p99 %.3f ms, max %.3f ms\n", times[500], times[990],
+              times[999]);
+
+  const Sha256Digest digest = Sha256("sk-777");
+  const int64_t start = SystemClock().MonotonicNs();
+  size_t found = 0;
+  for (int i = 0; i < 1'000'000; ++i) found += snapshot->FindKey(digest) != nullptr ? 1 : 0;
+  std::printf("FindKey (one hot key): %.0f ns\n", Ms(start));
+  CHECK(found == 1'000'000);
+}
+
+TEST_CASE("100,000 keys: push to active, with a disk", "[.benchmark]") {
+  const TempFolder folder;
+  MemoryBus server;
+  FakeControlPlane cp(&server);
+  for (int i = 0; i < kKeys; ++i)
+    cp.PutKey("application-" + std::to_string(i), "sk-" + std::to_string(i));
+  cp.Commit();
+  const std::string seed = folder.path() + "/seed";
+  std::ofstream(seed, std::ios::binary) << cp.File();
+  FeedOptions options;
+  options.instance = "dp";
+  options.data_dir = folder.path();
+  options.seed_path = seed;
+  options.nats_wait_ms = 0;
+  options.verifier = cp.verifier();
+  options.seal_key = cp.seal_key();
+  FeedHooks hooks;
+  hooks.on_snapshot = [](const SnapshotPtr&) {};
+  {
+    auto core = FeedCore::Create(options, hooks, &server, SystemClock(), nullptr).value();
+    core->Boot();
+    REQUIRE(core->status().ready);
+    std::vector<double> times;
+    for (int i = 0; i < 1'000; ++i) {
+      cp.PutKey("application-" + std::to_string(i * 97), "sk-" + std::to_string(i * 97), true);
+      const std::string push = cp.SignedDelta(cp.Commit());
+      const int64_t start = SystemClock().MonotonicNs();
+      core->OnPush(push);
+      times.push_back(Ms(start));
+    }
+    std::ranges::sort(times);
+    std::printf("push received -> active: p50 %.3f ms, p99 %.3f ms, max %.3f ms\n", times[500],
+                times[990], times[999]);
+    CHECK(core->status().position.revision() == cp.position.revision());
+    core->Stop();
+  }
+  options.seed_path.clear();
+  const int64_t start = SystemClock().MonotonicNs();
+  auto core = FeedCore::Create(options, hooks, nullptr, SystemClock(), nullptr).value();
+  core->Boot();
+  std::printf("ready from disk: %.0f ms\n", Ms(start));
+  CHECK(core->status().position.revision() == cp.position.revision());
+}
+
+}  // namespace
+}  // namespace spillway
