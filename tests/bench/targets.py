@@ -82,10 +82,9 @@ keys:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def close(self):
+        self.processes.pop("nginx").terminate()  # its master ends its worker
         for process in self.processes.values():
             process.kill()
-        # nginx's worker ends with its master's socket; the recorded master is what we started.
-        subprocess.run(["pkill", "-9", "-f", f"nginx: .*{self.folder}"], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def behaviour(self, value):
