@@ -1,6 +1,7 @@
 #include "dataplane/data_plane.h"
 
 #include <cstdio>
+#include <print>
 #include <utility>
 
 #include "common/crypto/key_file.h"
@@ -169,7 +170,7 @@ Result<void> DataPlane::WritePortFile() const {
   if (file == nullptr)
     return Fail(ErrorCode::kInvalidConfig,
                 "--port-file " + options_.port_file + " cannot be written");
-  std::fprintf(file, "traffic %d\nops %d\n", int{server_->port()}, int{ops_->port()});
+  std::println(file, "traffic {}\nops {}", server_->port(), ops_->port());
   const bool written =
       std::fclose(file) == 0 && std::rename(draft.c_str(), options_.port_file.c_str()) == 0;
   if (!written)
@@ -179,7 +180,7 @@ Result<void> DataPlane::WritePortFile() const {
 }
 
 void DataPlane::Reload() {
-  if (files_ != nullptr) (void)files_->Reload();  // it logs what is wrong
+  if (files_ != nullptr && !files_->Reload()) log::Debug("the last good configuration stays");
   if (telemetry_->access_log() != nullptr) telemetry_->access_log()->Reopen();
 }
 

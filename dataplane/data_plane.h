@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/metrics.h"
@@ -41,7 +42,7 @@ class DataPlane {
   void Finish();
 
  private:
-  explicit DataPlane(const DataPlaneOptions& options) : options_(options) {}
+  explicit DataPlane(DataPlaneOptions options) : options_(std::move(options)) {}
   bool standalone() const { return !options_.config.empty(); }
   Result<void> OpenStorage();
   Result<void> OpenBus();

@@ -15,7 +15,7 @@ struct RawOptions {
   std::string journal_full = "count";
   std::string on_disconnect = "cancel";
   int64_t threads = 0;
-  int64_t header_bytes_max = 32 * 1024;
+  int64_t header_bytes_max = int64_t{32} * 1024;
 };
 
 void SetDefaults(DataPlaneOptions& options) {
@@ -39,7 +39,7 @@ void AddProcessFlags(Settings& settings, DataPlaneOptions& options, RawOptions& 
                "file of one JSON line per request, - for stdout, or off; opened again on SIGHUP");
   settings.Add("--threads", raw.threads, "threads that carry traffic; 0: one per processor");
   settings.Add("--port-file", options.port_file,
-               "file to write \"traffic PORT\" and \"ops PORT\" to, once listening");
+               R"(file to write "traffic PORT" and "ops PORT" to, once listening)");
   settings.Add("--usage", options.usage_dir, "print the usage totals of this data-dir and exit");
   settings.AddDuration("--drain-timeout", options.drain_timeout_ms,
                        "time that streams may take to finish after SIGTERM");
@@ -120,7 +120,7 @@ void CheckTogether(DataPlaneOptions& options, const RawOptions& raw) {
     ExitUsage(kProgram, "--log-level: " + set.error().message);
   CheckRange("--threads", raw.threads, 0, 1024);
   options.server.threads = static_cast<int>(raw.threads);
-  CheckRange("--header-bytes-max", raw.header_bytes_max, 1024, 1024 * 1024);
+  CheckRange("--header-bytes-max", raw.header_bytes_max, 1024, int64_t{1} << 20);
   options.server.limits.head.bytes_max = static_cast<size_t>(raw.header_bytes_max);
   CheckRange("--connections-max", options.server.connections_max, 1, 10'000'000);
   CheckRange("--body-bytes-max", options.server.limits.body_bytes_max, 1, int64_t{1} << 32);

@@ -16,7 +16,14 @@ class KeyWalk {
 
  private:
   void OnQuote(const char* quote);
-  bool Matches(const char* quote, std::string_view key) const;
+  // The value behind the key `key` that ends with `quote`; nullptr when it is another one.
+  // Literals, so that the comparison is inlined.
+  template <size_t N>
+  const char* ValueOf(const char (&key)[N], const char* quote) const {
+    constexpr auto kSize = static_cast<std::ptrdiff_t>(N - 1);
+    if (quote - begin_ <= kSize || quote[-kSize - 1] != '"') return nullptr;
+    return std::memcmp(quote - kSize, key, N - 1) == 0 ? ValueBehind(quote) : nullptr;
+  }
   const char* ValueBehind(const char* quote) const;
   void OnText(const char* value);
 
@@ -24,12 +31,6 @@ class KeyWalk {
   const char* const end_;
   EventFacts facts_;
 };
-
-bool KeyWalk::Matches(const char* quote, std::string_view key) const {
-  const auto size = static_cast<std::ptrdiff_t>(key.size());
-  return quote - begin_ > size && quote[-size - 1] == '"' &&
-         std::memcmp(quote - size, key.data(), key.size()) == 0;
-}
 
 // The value's first byte; nullptr when no colon follows, or nothing behind it.
 const char* KeyWalk::ValueBehind(const char* quote) const {
@@ -40,41 +41,36 @@ const char* KeyWalk::ValueBehind(const char* quote) const {
 }
 
 void KeyWalk::OnText(const char* value) {
-  if (*value == '"') facts_.content_bytes += FindClosingQuote(value + 1, end_) - value - 1;
+  if (value == nullptr || *value != '"') return;
+  facts_.content_bytes += FindClosingQuote(value + 1, end_) - value - 1;
 }
 
 // The last letter tells most keys apart.
 void KeyWalk::OnQuote(const char* quote) {
   if (quote == begin_) return;
-  const auto value_of = [&](std::string_view key) {
-    return Matches(quote, key) ? ValueBehind(quote) : nullptr;
-  };
-  const auto text_of = [&](std::string_view key) {
-    if (const char* const value = value_of(key)) OnText(value);
-  };
   switch (quote[-1]) {
     case 'e':
-      if (const char* const value = value_of("usage")) facts_.usage_object |= *value == '{';
+      if (const char* const value = ValueOf("usage", quote)) facts_.usage_object |= *value == '{';
       break;
     case 'r':
-      if (const char* const value = value_of("error")) facts_.error |= *value != 'n';
+      if (const char* const value = ValueOf("error", quote)) facts_.error |= *value != 'n';
       break;
     case 'n':
-      if (const char* const value = value_of("finish_reason")) facts_.finish |= *value == '"';
+      if (const char* const value = ValueOf("finish_reason", quote)) facts_.finish |= *value == '"';
       break;
     case 't':
-      text_of("content");
-      text_of("text");
-      text_of("reasoning_content");
+      OnText(ValueOf("content", quote));
+      OnText(ValueOf("text", quote));
+      OnText(ValueOf("reasoning_content", quote));
       break;
     case 's':
-      text_of("arguments");
+      OnText(ValueOf("arguments", quote));
       break;
     case 'g':
-      text_of("reasoning");
+      OnText(ValueOf("reasoning", quote));
       break;
     case 'l':
-      text_of("refusal");
+      OnText(ValueOf("refusal", quote));
       break;
     default:
       break;

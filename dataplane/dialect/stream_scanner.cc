@@ -220,7 +220,9 @@ bool StreamScanner::OnEvent(std::string_view data, std::string_view block, bool&
 void StreamScanner::Finish(std::vector<std::string_view>& out) {
   released_.clear();
   if (held_.empty()) return;
-  const std::string joined = JoinData(held_);
+  std::string_view block = held_;
+  if (!started_ && block.starts_with(kByteOrderMark)) block.remove_prefix(kByteOrderMark.size());
+  const std::string joined = JoinData(block);
   const std::string_view data = TrimSpace(joined);
   const bool complete = data.empty() || data.starts_with("[DONE]") || ReadEvent(data).is_object;
   bool hide = false;

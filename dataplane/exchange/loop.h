@@ -48,7 +48,7 @@ class Deadline {
 // Byte buffers lent while bytes are in flight, so that an idle stream holds none. Loop thread only.
 class BufferPool {
  public:
-  static constexpr size_t kBufferBytes = 16 * 1024;
+  static constexpr size_t kBufferBytes = size_t{16} * 1024;
   static constexpr size_t kPaddingBytes = 64;
   // kBufferBytes, and kPaddingBytes more that may be read; return it with Put.
   std::unique_ptr<char[]> Take();

@@ -1,6 +1,7 @@
 #include "dataplane/server/body_buffer.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -12,14 +13,12 @@ std::span<char> BodyBuffer::Space(size_t total_max, size_t at_once) {
   if (size_ == capacity_) {
     const size_t capacity = std::min(total_max, std::max(2 * capacity_, at_once));
     // realloc may extend in place, or move pages instead of bytes.
-    auto* memory =
-        static_cast<char*>(std::realloc(bytes_.get(), capacity + BufferPool::kPaddingBytes));
+    void* memory = std::realloc(bytes_, capacity + BufferPool::kPaddingBytes);
     if (memory == nullptr) throw std::bad_alloc();
-    (void)bytes_.release();
-    bytes_.reset(memory);
+    bytes_ = static_cast<char*>(memory);
     capacity_ = capacity;
   }
-  return {bytes_.get() + size_, capacity_ - size_};
+  return {bytes_ + size_, capacity_ - size_};
 }
 
 void BodyBuffer::Append(std::string_view bytes, size_t total_max, size_t at_once) {
@@ -33,7 +32,8 @@ void BodyBuffer::Append(std::string_view bytes, size_t total_max, size_t at_once
 }
 
 void BodyBuffer::Clear() {
-  bytes_.reset();
+  std::free(bytes_);
+  bytes_ = nullptr;
   capacity_ = size_ = 0;
 }
 

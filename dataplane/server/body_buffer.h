@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <span>
 #include <string_view>
 
@@ -12,10 +10,15 @@ namespace spillway {
 // takes address space of at most kStepBytes in advance.
 class BodyBuffer {
  public:
-  static constexpr size_t kStepBytes = 256 * 1024;
-  static constexpr size_t kFirstBytes = 16 * 1024;  // when the size is not known
+  static constexpr size_t kStepBytes = size_t{256} * 1024;
+  static constexpr size_t kFirstBytes = size_t{16} * 1024;  // when the size is not known
 
-  std::string_view view() const { return {bytes_.get(), size_}; }
+  BodyBuffer() = default;
+  ~BodyBuffer() { Clear(); }
+  BodyBuffer(const BodyBuffer&) = delete;
+  BodyBuffer& operator=(const BodyBuffer&) = delete;
+
+  std::string_view view() const { return {bytes_, size_}; }
   size_t size() const { return size_; }
   // Room for more bytes, at most up to `total_max` in all and never none below it; at least
   // `at_once` are taken. BufferPool::kPaddingBytes may be read behind it.
@@ -25,10 +28,7 @@ class BodyBuffer {
   void Clear();
 
  private:
-  struct Free {
-    void operator()(char* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<char, Free> bytes_;
+  char* bytes_ = nullptr;  // owned, from malloc
   size_t capacity_ = 0;
   size_t size_ = 0;
 };

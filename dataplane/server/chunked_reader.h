@@ -12,7 +12,7 @@ namespace spillway {
 class ChunkedReader {
  public:
   static constexpr size_t kExtensionBytesMax = 256;  // of the whole body
-  static constexpr size_t kTrailerBytesMax = 4 * 1024;
+  static constexpr size_t kTrailerBytesMax = size_t{4} * 1024;
   static constexpr uint64_t kChunkBytesMax = uint64_t{1} << 40;
 
   enum class State { kMore, kDone, kBad };

@@ -8,9 +8,9 @@ namespace spillway {
 namespace {
 
 // A waiting connection with less than this gives its lent buffer back.
-constexpr size_t kShrinkBelowBytes = 4 * 1024;
+constexpr size_t kShrinkBelowBytes = size_t{4} * 1024;
 constexpr int64_t kLingerMs = 2'000;
-constexpr size_t kLingerBytes = 256 * 1024;
+constexpr size_t kLingerBytes = size_t{256} * 1024;
 
 }  // namespace
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -95,7 +94,8 @@ void HeadParser::Reset() {
   connection_close_ = connection_keep_alive_ = false;
 }
 
-void HeadParser::MoveTo(const char* copy) {
+void HeadParser::MoveTo(std::string_view bytes) {
+  const char* copy = bytes.data();
   const auto move = [this, copy](std::string_view& view) {
     if (view.data() != nullptr) view = {copy + (view.data() - base_), view.size()};
   };
@@ -111,19 +111,15 @@ void HeadParser::MoveTo(const char* copy) {
 }
 
 HeadParser::State HeadParser::Feed(std::string_view text) {
-  MoveTo(text.data());
+  MoveTo(text);
   while (true) {
-    const size_t begin = std::max(position_, scanned_);
-    const void* found =
-        begin < text.size() ? std::memchr(text.data() + begin, '\n', text.size() - begin) : nullptr;
-    const size_t end = found == nullptr
-                           ? text.size()
-                           : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    const size_t found = text.find('\n', std::max(position_, scanned_));
+    const size_t end = std::min(found, text.size());
     if (end >= limits_.bytes_max) {
       error_ = {.code = ErrorCode::kHeadersTooLarge, .message = "the request head is too large"};
       return State::kBad;
     }
-    if (found == nullptr) {
+    if (found == text.npos) {
       scanned_ = text.size();
       return State::kMore;
     }

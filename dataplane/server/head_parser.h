@@ -14,7 +14,7 @@ namespace spillway {
 class HeadParser {
  public:
   struct Limits {
-    size_t bytes_max = 32 * 1024;
+    size_t bytes_max = size_t{32} * 1024;
     size_t headers_max = 100;
   };
   enum class State { kMore, kDone, kBad };
@@ -25,8 +25,8 @@ class HeadParser {
   // `text` is everything received since the last Reset; it may have moved since the last call.
   // After kDone the head's views point into it; after kBad those parsed so far do.
   State Feed(std::string_view text);
-  // Makes the views point to a copy of the head's bytes.
-  void MoveTo(const char* copy);
+  // Makes the views point into a copy of the bytes fed, of the head at least.
+  void MoveTo(std::string_view copy);
   void Reset();
 
   const RequestHead& head() const { return head_; }

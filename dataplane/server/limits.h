@@ -15,8 +15,9 @@ struct SessionLimits {
   int64_t body_window_ms = 10'000;     // in any such window of a body ...
   int64_t body_window_bytes = 10'240;  // ... at least this much must arrive
   int64_t write_stall_ms = 30'000;     // without progress of a reading client
-  int64_t body_bytes_max = 32 * 1024 * 1024;
-  int64_t skip_bytes_max = 64 * 1024;  // of a refused request's body, to keep the connection
+  int64_t body_bytes_max = int64_t{32} * 1024 * 1024;
+  int64_t skip_bytes_max =
+      int64_t{64} * 1024;  // of a refused request's body, to keep the connection
 };
 
 }  // namespace spillway

@@ -29,7 +29,7 @@ struct OpsServer::Rep {
     http.set_keep_alive_timeout(5);
     http.set_read_timeout(5);
     http.set_write_timeout(10);
-    http.set_payload_max_length(16 * 1024);
+    http.set_payload_max_length(size_t{16} * 1024);
     // The library's default is SO_REUSEPORT, under which a second process binds the port silently.
     http.set_socket_options([](socket_t socket) {
       const int on = 1;

@@ -55,8 +55,8 @@ struct Server::Shard {
   std::thread thread;
 };
 
-Server::Server(const ServerOptions& options, const Clock& clock)
-    : options_(options), clock_(clock) {}
+Server::Server(ServerOptions options, const Clock& clock)
+    : options_(std::move(options)), clock_(clock) {}
 
 Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, const Clock& clock) {
   std::unique_ptr<Server> server(new Server(options, clock));

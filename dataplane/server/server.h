@@ -68,7 +68,7 @@ class Server {
 
  private:
   struct Shard;
-  Server(const ServerOptions& options, const Clock& clock);
+  Server(ServerOptions options, const Clock& clock);
   Result<void> Bind();
   void RunLoop(Shard& shard);
   void Supervise();

@@ -122,7 +122,7 @@ void Session::TakeHead(HeadEnd head_end) {
   Inbox& inbox = connection_.inbox();
   const size_t bytes = head_end == HeadEnd::kComplete ? parser_.head_bytes() : inbox.view().size();
   head_text_.assign(inbox.view().substr(0, bytes));
-  parser_.MoveTo(head_text_.data());
+  parser_.MoveTo(head_text_);
   inbox.Consume(bytes);
 }
 

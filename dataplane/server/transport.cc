@@ -12,7 +12,7 @@
 namespace spillway {
 namespace {
 
-constexpr size_t kTlsRecordBytes = 16 * 1024;
+constexpr size_t kTlsRecordBytes = size_t{16} * 1024;
 
 Transport::Outcome OutcomeOf(ssize_t result, Transport::Io want) {
   if (result > 0) return {.bytes = static_cast<size_t>(result)};

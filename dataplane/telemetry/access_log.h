@@ -18,7 +18,7 @@ namespace spillway {
 // dropped and their lines counted. Thread-safe. Destroying it writes what was handed over.
 class AccessLog {
  public:
-  static constexpr size_t kBlockBytes = 32 * 1024;
+  static constexpr size_t kBlockBytes = size_t{32} * 1024;
   static constexpr size_t kBlocksMax = 128;
 
   // `path`: a file to append to, created with mode 0640; "-" is stdout. kInvalidConfig.

@@ -124,7 +124,7 @@ void Check(std::string_view text, uint8_t seed) {
   CheckHead(whole, copy.view());
   Require(whole.head_bytes() == cut.head_bytes() && SameHead(whole.head(), cut.head()));
   const ExactCopy moved(text.substr(0, cut.head_bytes()));
-  cut.MoveTo(moved.view().data());
+  cut.MoveTo(moved.view());
   last.reset();
   CheckHead(cut, moved.view());
   Require(SameHead(whole.head(), cut.head()));

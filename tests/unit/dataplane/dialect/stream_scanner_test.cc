@@ -106,6 +106,11 @@ TEST_CASE("what an event's bytes mean") {
       {"unknown fields", "event: ping\n\nfoo: bar\n\n"},
       {"blank lines", "\n\r\n\r\n\n"},
       {"byte order mark", "\xef\xbb\xbf" + Data(kUsage), true, false, false, true, true},
+      {"byte order mark, no blank line",
+       "\xef\xbb\xbf"
+       "data: " +
+           std::string(kUsage),
+       true, false, false, true, true},
       {"html", "<html>\n\n", false},
       {"json without events", R"({"error":{"message":"x"}})", false},
       {"cut json", "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"tok\n\n", false},

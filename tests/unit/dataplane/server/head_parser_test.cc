@@ -110,7 +110,7 @@ TEST_CASE("views of a head point into the last buffer, and into a copy after mov
   std::string buffer;
   REQUIRE(FeedInSteps(parser, text, 5, buffer) == State::kDone);
   const std::string copy(buffer, 0, parser.head_bytes());
-  parser.MoveTo(copy.data());
+  parser.MoveTo(copy);
   std::fill(buffer.begin(), buffer.end(), '#');
   CHECK(parser.head().query == "x=1");
   CHECK(parser.head().Find("authorization") == "Bearer k");
