@@ -1,5 +1,6 @@
 #include "dataplane/server/answer.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::string_view kLineEnd = "\r\n";
 constexpr std::string_view kLastChunk = "0\r\n\r\n";
+constexpr std::string_view kLineEndAndLastChunk = "\r\n0\r\n\r\n";
 
 std::unexpected<Error> ClientLeft() {
   return Fail(ErrorCode::kCancelled, "the client closed the connection");
@@ -82,36 +84,42 @@ void Answer::Begin(const ResponseHead& head) {
   StartHead(head, http11_ ? Framing::Kind::kChunked : Framing::Kind::kUntilClose, 0);
 }
 
-Task<Result<void>> Answer::Write(std::span<const std::string_view> pieces) {
-  if (state_ != State::kStreaming) co_return ClientLeft();
+void Answer::Frame(std::span<const std::string_view> pieces, bool last) {
+  pieces_.clear();
+  if (!committed_) Add(head_text_);
+  if (head_only_) return;
   size_t size = 0;
   for (std::string_view piece : pieces) size += piece.size();
-  if (size == 0 || head_only_) co_return Result<void>{};
-  pieces_.clear();
   const bool chunked = framing_.kind == Framing::Kind::kChunked;
-  char* line_end = chunk_line_.data();
-  if (chunked) {
+  if (chunked && size > 0) {
+    char* line_end = chunk_line_.data();
     line_end = std::to_chars(line_end, line_end + 16, size, 16).ptr;
     *line_end++ = '\r';
     *line_end++ = '\n';
+    Add({chunk_line_.data(), line_end});
   }
-  const std::string_view chunk_line(chunk_line_.data(), line_end);
-  const bool head_due = !committed_;
-  if (head_due) head_text_ += chunk_line;
-  Add(head_due ? std::string_view(head_text_) : chunk_line);
   for (std::string_view piece : pieces) Add(piece);
-  if (chunked) Add(kLineEnd);
+  if (chunked && size > 0) Add(last ? kLineEndAndLastChunk : kLineEnd);
+  if (chunked && size == 0 && last) Add(kLastChunk);
+}
+
+Task<Result<void>> Answer::Write(std::span<const std::string_view> pieces) {
+  if (state_ != State::kStreaming) co_return ClientLeft();
+  const bool any = std::ranges::any_of(pieces, [](std::string_view p) { return !p.empty(); });
+  if (!any || head_only_) co_return Result<void>{};
+  Frame(pieces, false);
+  const bool head_due = !committed_;
   const Connection::WriteEnd end = Flush();
   if (head_due && end == Connection::WriteEnd::kDone) std::string().swap(head_text_);
   if (end != Connection::WriteEnd::kDone) co_return co_await Finish(end);
   co_return Result<void>{};
 }
 
-Task<Result<void>> Answer::End() {
+Task<Result<void>> Answer::End() { return WriteLast({}); }
+
+Task<Result<void>> Answer::WriteLast(std::span<const std::string_view> pieces) {
   if (state_ != State::kStreaming) co_return ClientLeft();
-  pieces_.clear();
-  if (!committed_) Add(head_text_);
-  if (framing_.kind == Framing::Kind::kChunked && !head_only_) Add(kLastChunk);
+  Frame(pieces, true);
   SetStreaming(false);
   state_ = State::kComplete;
   if (pieces_.empty()) co_return Result<void>{};

@@ -27,6 +27,7 @@ class Answer final : public ResponseWriter {
   void Begin(const ResponseHead& head) override;
   Task<Result<void>> Write(std::span<const std::string_view> pieces) override;
   Task<Result<void>> End() override;
+  Task<Result<void>> WriteLast(std::span<const std::string_view> pieces) override;
   void Abort() override;
   bool committed() const override { return committed_; }
   void WatchClient(std::function<void()> gone) override { connection_.Watch(std::move(gone)); }
@@ -43,6 +44,8 @@ class Answer final : public ResponseWriter {
   enum class State { kNone, kStreaming, kComplete, kBroken };
   void StartHead(const ResponseHead& head, Framing::Kind kind, size_t length);
   void Add(std::string_view bytes);
+  // Lines up the next chunk; with `last` also the end.
+  void Frame(std::span<const std::string_view> pieces, bool last);
   // Writes what was added; true: all of it went out at once.
   Connection::WriteEnd Flush();
   Task<Result<void>> Finish(Connection::WriteEnd end);
@@ -58,8 +61,8 @@ class Answer final : public ResponseWriter {
   bool close_ = false;
   bool counted_ = false;  // as an open stream
   Framing framing_;
-  std::string head_text_;  // not sent yet
-  std::array<char, 20> chunk_line_{};
+  std::string head_text_;              // not sent yet
+  std::array<char, 20> chunk_line_{};  // of the chunk that is being written
   std::vector<iovec> pieces_;
   std::span<iovec> left_;
 };

@@ -164,11 +164,10 @@ bool UpstreamConnection::Unacknowledged() const {
   return acknowledged >= 0 && acknowledged <= static_cast<int64_t>(sent_before_) + 1;
 }
 
-bool UpstreamConnection::LooksAlive() const {
+bool UpstreamConnection::LooksSilent() {
+  if (tls_) return tls_->Silent();
   char byte = 0;
-  const ssize_t n = ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  // Session tickets may wait unread on an idle TLS connection.
-  return (n < 0 && errno == EAGAIN) || (n > 0 && tls_ != nullptr);
+  return ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 }  // namespace spillway

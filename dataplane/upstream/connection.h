@@ -58,8 +58,9 @@ class UpstreamConnection {
   // True when the peer's TCP acknowledged nothing of what was sent since: it cannot have acted on
   // it.
   bool Unacknowledged() const;
-  // Whether an idle connection is still open and silent. One system call.
-  bool LooksAlive() const;
+  // Whether an idle connection is still open and nothing waits to be read on it, but what TLS says
+  // for itself. One system call.
+  bool LooksSilent();
   bool tls() const { return tls_ != nullptr; }
   uint64_t endpoint_id() const { return endpoint_id_; }
 

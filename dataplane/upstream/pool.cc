@@ -33,7 +33,7 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(uint64_t endpoint_id)
     idle.pop_back();
     const int64_t idle_ns = now - connection->idle_since_ns;
     if (idle_ns >= limits_.idle_ms * kNsPerMs) continue;
-    if (idle_ns >= limits_.trusted_idle_ms * kNsPerMs && !connection->LooksAlive()) continue;
+    if (!connection->LooksSilent()) continue;
     ++counters_.reused;
     return connection;
   }
@@ -77,7 +77,7 @@ void UpstreamPool::Sweep() {
     std::erase_if(endpoint->idle, [&](const std::unique_ptr<UpstreamConnection>& connection) {
       const int64_t idle_ns = now - connection->idle_since_ns;
       if (idle_ns >= limits_.idle_ms * kNsPerMs) return true;
-      return idle_ns >= limits_.trusted_idle_ms * kNsPerMs && !connection->LooksAlive();
+      return !connection->LooksSilent();
     });
   }
   sweeping_ = idle_count() > 0;

@@ -14,8 +14,7 @@ namespace spillway {
 
 struct UpstreamLimits {
   size_t idle_per_endpoint_max = 128;
-  int64_t idle_ms = 60'000;       // longer idle connections are closed
-  int64_t trusted_idle_ms = 250;  // longer idle ones are looked at before they are used
+  int64_t idle_ms = 60'000;  // longer idle connections are closed
   int64_t sweep_ms = 5'000;
   ResolverLimits resolver = {};
 };
@@ -26,9 +25,10 @@ struct UpstreamCounters {
 };
 
 // The connections of one loop to every provider: idle ones kept per endpoint, the last used first.
-// A connection that a provider closed meanwhile is found by the sweep, by a look at it when it was
-// idle for long, or by its call failing before any answer, which the caller may repeat on a fresh
-// one (promises U19): a busy connection costs no check. Loop thread only; outlives its calls.
+// Each is looked at before it is used: one that was closed meanwhile, or on which the provider said
+// something that nobody asked for, is given up, so that no answer can reach another caller. One
+// that is closed a moment later fails before any answer, and its caller may repeat the call on a
+// fresh one (promises U19). Loop thread only; outlives its calls.
 class UpstreamPool {
  public:
   explicit UpstreamPool(Loop& loop, UpstreamLimits limits = {});

@@ -185,6 +185,14 @@ IoStep TlsSession::Write(std::span<const iovec> pieces) {
   return StepOf(result, bytes);
 }
 
+bool TlsSession::Silent() {
+  ERR_clear_error();
+  char byte = 0;
+  size_t bytes = 0;
+  const int result = SSL_peek_ex(ssl_.get(), &byte, 1, &bytes);
+  return result != 1 && SSL_get_error(ssl_.get(), result) == SSL_ERROR_WANT_READ;
+}
+
 void TlsSession::Close() {
   ERR_clear_error();
   SSL_shutdown(ssl_.get());

@@ -50,6 +50,8 @@ class TlsSession {
   IoStep Read(char* data, size_t size);
   // The same bytes again after a kWant…, from wherever they are now.
   IoStep Write(std::span<const iovec> pieces);
+  // Open, and nothing to read: session tickets are taken in, data stays.
+  bool Silent();
   // Tells the peer, without waiting, that nothing follows.
   void Close();
   // Why the handshake failed, in words; never empty.

@@ -17,7 +17,7 @@ SECONDS_MAX = 300
 
 def environment(build):
     env = dict(os.environ)
-    env["TSAN_OPTIONS"] = f"suppressions={TOP}/tests/tsan.supp ignore_noninstrumented_modules=1 halt_on_error=1"
+    env["TSAN_OPTIONS"] = f"suppressions={TOP}/tests/tsan.supp ignore_noninstrumented_modules=1 halt_on_error=1 die_after_fork=0"
     env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:allocator_may_return_null=1"
     env["LSAN_OPTIONS"] = f"suppressions={TOP}/tests/lsan.supp"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1"

@@ -54,6 +54,16 @@ void ScriptedProvider::CloseIdle() {
   }
 }
 
+void ScriptedProvider::SpeakIdle(std::string_view bytes) {
+  for (const auto& weak : connections_) {
+    const auto connection = weak.lock();
+    boost::system::error_code ignored;
+    if (connection && connection->idle) {
+      connection->socket.send(boost::asio::buffer(bytes), 0, ignored);
+    }
+  }
+}
+
 Task<void> ScriptedProvider::Accept() {
   for (;;) {
     auto [failed, socket] = co_await acceptor_.async_accept(kTuple);

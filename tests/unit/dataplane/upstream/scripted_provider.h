@@ -48,6 +48,8 @@ class ScriptedProvider {
   void Resume();
   // Closes every connection that waits for a request, as an idle timeout does.
   void CloseIdle();
+  // Says something on every connection that waits for a request.
+  void SpeakIdle(std::string_view bytes);
   // Refuses connections from now on.
   void StopListening();
 
