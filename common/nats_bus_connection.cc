@@ -188,6 +188,7 @@ Result<void> NatsBus::Rep::CheckOptions() const {
 
 Result<std::shared_ptr<NatsLink>> NatsBus::Rep::Link() const {
   const std::lock_guard lock(mutex);
+  if (closing) return Fail(ErrorCode::kCancelled, "the bus was closed");
   if (!connected || link == nullptr) {
     return Fail(ErrorCode::kUnavailable, "the bus is not connected");
   }

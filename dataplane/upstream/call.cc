@@ -121,7 +121,7 @@ Task<Result<void>> UpstreamCall::SendRest(Outgoing& outgoing) {
     if (connection_->interruption() != UpstreamConnection::Interruption::kNone) {
       co_return std::unexpected(Stopped());
     }
-    co_await connection_->Ready(IoStep::Kind::kWantWrite);
+    co_await connection_->Writable();
     if (SendSome(outgoing)) co_return Result<void>{};
   }
 }
@@ -160,7 +160,12 @@ Task<Result<void>> UpstreamCall::FillWindow(ReadWindow& window) {
   // OpenSSL may hold bytes that the socket no longer announces.
   bool wait = !read_first_ && !connection_->tls();
   for (;;) {
-    if (wait) co_await connection_->Ready(want);
+    if (wait && want == IoStep::Kind::kWantWrite) {
+      co_await connection_->Writable();
+    } else if (wait) {
+      if (!connection_->WatchReadable()) co_await connection_->Readable();
+      connection_->ReadableSeen();
+    }
     if (connection_->interruption() != UpstreamConnection::Interruption::kNone) {
       co_return std::unexpected(Stopped());
     }

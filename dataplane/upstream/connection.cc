@@ -122,7 +122,12 @@ Task<Result<void>> UpstreamConnection::Handshake(const ProviderSpec& provider, T
             ? std::string()
             : tls_->Failure();
     if (reason.empty()) {
-      co_await Ready(step.kind);
+      if (step.kind == IoStep::Kind::kWantWrite) {
+        co_await Writable();
+      } else {
+        if (!WatchReadable()) co_await Readable();
+        ReadableSeen();
+      }
       if (interruption_ == Interruption::kNone) continue;
       reason = "the handshake took too long";
     }
@@ -164,10 +169,11 @@ bool UpstreamConnection::Unacknowledged() const {
   return acknowledged >= 0 && acknowledged <= static_cast<int64_t>(sent_before_) + 1;
 }
 
-bool UpstreamConnection::LooksSilent() {
-  if (tls_) return tls_->Silent();
-  char byte = 0;
-  return ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+bool UpstreamConnection::Silent() {
+  if (!WatchReadable()) return true;
+  ReadableSeen();
+  // Session tickets may come late.
+  return tls_ && tls_->Silent();
 }
 
 }  // namespace spillway

@@ -12,6 +12,7 @@
 #include "dataplane/exchange/loop.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "dataplane/upstream/io_step.h"
+#include "dataplane/upstream/read_watch.h"
 #include "dataplane/upstream/resolver.h"
 #include "dataplane/upstream/response_head.h"
 #include "dataplane/upstream/tls.h"
@@ -35,12 +36,18 @@ class UpstreamConnection {
 
   IoStep Read(char* data, size_t size);
   IoStep Write(std::span<const iovec> pieces);
-  // Awaited directly: completes when the socket is ready for what a step wants, or interrupted.
-  auto Ready(IoStep::Kind want) {
-    return socket_.async_wait(
-        want == IoStep::Kind::kWantWrite ? TcpSocket::wait_write : TcpSocket::wait_read,
-        boost::asio::as_tuple(boost::asio::deferred));
+  // Awaited directly: complete when the socket is ready for what a step wants, or interrupted.
+  auto Writable() {
+    return socket_.async_wait(TcpSocket::wait_write, boost::asio::as_tuple(boost::asio::deferred));
   }
+  // Only when there is nothing to read yet; call ReadableSeen behind it.
+  auto Readable() { return watch_.Notice(); }
+  // Begins to watch for something to read; true: it is there already.
+  bool WatchReadable() {
+    watch_.Arm(socket_);
+    return watch_.noticed();
+  }
+  void ReadableSeen() { watch_.Clear(); }
 
   // Ends the wait at hand and every later one. From callbacks.
   void Interrupt(Interruption why);
@@ -58,9 +65,10 @@ class UpstreamConnection {
   // True when the peer's TCP acknowledged nothing of what was sent since: it cannot have acted on
   // it.
   bool Unacknowledged() const;
-  // Whether an idle connection is still open and nothing waits to be read on it, but what TLS says
-  // for itself. One system call.
-  bool LooksSilent();
+  // Whether a watched idle connection is still open and nothing waits to be read on it, but what
+  // TLS says for itself: as far as the loop has seen. Costs a system call only when it has seen
+  // something.
+  bool Silent();
   bool tls() const { return tls_ != nullptr; }
   uint64_t endpoint_id() const { return endpoint_id_; }
 
@@ -68,7 +76,7 @@ class UpstreamConnection {
   int64_t idle_since_ns = 0;  // the pool's
 
  private:
-  using TcpSocket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, LoopExecutor>;
+  using TcpSocket = ReadWatch::Socket;
 
   Task<Result<void>> Connect(const Addresses& addresses, const ProviderSpec& provider);
   Task<Result<void>> Handshake(const ProviderSpec& provider, TlsContexts& tls);
@@ -80,6 +88,7 @@ class UpstreamConnection {
   const uint64_t endpoint_id_;
   TlsTicket& ticket_;
   TcpSocket socket_;
+  ReadWatch watch_;
   int fd_ = -1;  // the socket's, for system calls
   std::unique_ptr<TlsSession> tls_;
   Deadline phase_deadline_;

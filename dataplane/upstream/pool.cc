@@ -33,7 +33,7 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(uint64_t endpoint_id)
     idle.pop_back();
     const int64_t idle_ns = now - connection->idle_since_ns;
     if (idle_ns >= limits_.idle_ms * kNsPerMs) continue;
-    if (!connection->LooksSilent()) continue;
+    if (!connection->Silent()) continue;
     ++counters_.reused;
     return connection;
   }
@@ -58,6 +58,7 @@ void UpstreamPool::GiveBack(std::unique_ptr<UpstreamConnection> connection) {
       endpoints_[connection->endpoint_id()]->idle;
   if (idle.size() >= limits_.idle_per_endpoint_max) return;
   connection->idle_since_ns = loop_.clock->MonotonicNs();
+  if (connection->WatchReadable() && !connection->Silent()) return;
   idle.push_back(std::move(connection));
   if (!sweeping_) {
     sweeping_ = true;
@@ -77,7 +78,7 @@ void UpstreamPool::Sweep() {
     std::erase_if(endpoint->idle, [&](const std::unique_ptr<UpstreamConnection>& connection) {
       const int64_t idle_ns = now - connection->idle_since_ns;
       if (idle_ns >= limits_.idle_ms * kNsPerMs) return true;
-      return !connection->LooksSilent();
+      return !connection->Silent();
     });
   }
   sweeping_ = idle_count() > 0;

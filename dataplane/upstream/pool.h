@@ -25,10 +25,10 @@ struct UpstreamCounters {
 };
 
 // The connections of one loop to every provider: idle ones kept per endpoint, the last used first.
-// Each is looked at before it is used: one that was closed meanwhile, or on which the provider said
-// something that nobody asked for, is given up, so that no answer can reach another caller. One
-// that is closed a moment later fails before any answer, and its caller may repeat the call on a
-// fresh one (promises U19). Loop thread only; outlives its calls.
+// Each is watched meanwhile: one that was closed, or on which the provider said something that
+// nobody asked for, is given up, so that no answer can reach another caller. One that closes just
+// when it is used again fails before any answer, and its caller may repeat the call on a fresh one
+// (promises U19). Loop thread only; outlives its calls.
 class UpstreamPool {
  public:
   explicit UpstreamPool(Loop& loop, UpstreamLimits limits = {});

@@ -467,8 +467,11 @@ TEST_CASE("U19 a kept connection that was closed costs nothing and nobody notice
       CHECK(asked->client.status == 200);
       CHECK(bench.a.accepted() == 2);
       const std::vector<Billed> bills = bench.Bills();
-      REQUIRE(bills.size() == 2);  // it was seen to be closed before anything was tried on it
-      CHECK(bills[1].finished.source() == v1::USAGE_SOURCE_PROVIDER);
+      REQUIRE(bills.size() == 3);
+      CHECK(bills[1].finished.source() == v1::USAGE_SOURCE_NONE);
+      CHECK(bills[1].finished.cost_nanos() == 0);
+      CHECK(bills[2].finished.source() == v1::USAGE_SOURCE_PROVIDER);
+      CHECK(bills[2].started.attempt_id() != bills[1].started.attempt_id());
     }
   }
 }

@@ -24,6 +24,11 @@ struct Bench {
     spec.endpoint_id = 7;
     return spec;
   }
+  // The loop sees what arrived.
+  void Look() {
+    loop.io.restart();
+    loop.io.poll();
+  }
   // Time passes, as far as deadlines go.
   void Pass(int64_t ms) {
     clock.AdvanceMs(ms);
@@ -144,12 +149,18 @@ TEST_CASE("a kept connection that was closed is found out") {
   b.provider.Next({Send(JsonAnswer(200, "{}"))});
   CHECK(Await(b.loop, CallOnce(b)) == "200 {}");
   b.provider.CloseIdle();
-  SECTION("by a look at it before it is used") {
+  SECTION("by the call that uses it at once") {
+    const std::string failed = Await(b.loop, CallOnce(b));
+    CHECK(failed.starts_with("upstream_truncated reused"));
+  }
+  SECTION("by the loop, before it is used") {
+    b.Look();
     b.provider.Next({Send(JsonAnswer(200, "{}"))});
     CHECK(Await(b.loop, CallOnce(b)) == "200 {}");
     CHECK(b.provider.accepted() == 2);
   }
   SECTION("by the sweep") {
+    b.Look();
     b.Pass(5'000);
     b.Pass(10);
     CHECK(b.pool.idle_count() == 0);
@@ -161,6 +172,7 @@ TEST_CASE("what a provider says unasked reaches no later caller") {
   b.provider.Next({Send(JsonAnswer(200, "{}"))});
   CHECK(Await(b.loop, CallOnce(b)) == "200 {}");
   b.provider.SpeakIdle(JsonAnswer(200, R"({"for":"somebody else"})"));
+  b.Look();
   b.provider.Next({Send(JsonAnswer(200, R"({"for":"me"})"))});
   CHECK(Await(b.loop, CallOnce(b)) == R"(200 {"for":"me"})");
   CHECK(b.provider.accepted() == 2);
