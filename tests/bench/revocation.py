@@ -83,10 +83,11 @@ def measure_revocations(keys, revocations):
             if match := re.search(r"active on \d+/\d+ in ([\d.]+) (ms|s)", out):
                 activation_ms.append(float(match[1]) * (1000 if match[2] == "s" else 1))
         load.stop()
-        ordered = sorted(total_ms)
+        ordered, activation = sorted(total_ms), sorted(activation_ms)
+        p99 = lambda values: values[min(len(values) - 1, int(len(values) * 0.99))]
         return {"keys": keys, "revocations": revocations, "errors": len(load.failures),
-                "p50_ms": ordered[len(ordered) // 2], "p99_ms": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
-                "max_ms": ordered[-1], "activation_p50_ms": machine.median_spread(activation_ms)[0] if activation_ms else None,
+                "p50_ms": ordered[len(ordered) // 2], "p99_ms": p99(ordered),
+                "max_ms": ordered[-1], "activation_p50_ms": activation[len(activation) // 2], "activation_p99_ms": p99(activation),
                 "delta_bytes": max(tap.sizes[-revocations:] or [0]),
                 "resident_mb": {name: machine.resident_kb(process.pid) / 1024 for name, process in cluster.data.items()}}
 
