@@ -30,7 +30,7 @@ struct NatsOptions {
   int stream_replicas = 1;                 // of the streams EnsureStream creates
   int64_t reconnect_delay_max_ms = 2'000;  // each wait is uniform in (0, delay]
   size_t async_messages_max = 8'192;       // PublishToStreamAsync not yet acknowledged
-  size_t async_bytes_max = 64 * 1024 * 1024;
+  size_t async_bytes_max = size_t{64} * 1024 * 1024;
 };
 
 // The bus over NATS. Open returns at once, whether the server is there or not: the library connects

@@ -31,7 +31,7 @@ jsOptions Waiting(int64_t wait_ms = kWaitMs) {
 Result<StreamInfo> InfoOf(NatsLink& link, const std::string& stream) {
   jsOptions options = Waiting();
   jsStreamInfo* info = nullptr;
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   const natsStatus status = js_GetStreamInfo(&info, link.js, stream.c_str(), &options, &code);
   if (status != NATS_OK) return NatsFailure("stream " + stream, status, code);
   return StreamInfo(info);
@@ -63,9 +63,10 @@ bool UpToDate(const jsStreamConfig& config, const StreamSpec& spec) {
 Result<void> NatsBus::EnsureStream(const StreamSpec& spec) {
   SW_TRY(const auto up, rep_->Link());
   std::vector<const char*> subjects;
+  subjects.reserve(spec.subjects.size());
   for (const std::string& subject : spec.subjects) subjects.push_back(subject.c_str());
   jsOptions options = Waiting();
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   const auto found = InfoOf(*up, spec.name);
   if (!found && found.error().code != ErrorCode::kNotFound) return std::unexpected(found.error());
   if (found) {
@@ -113,7 +114,7 @@ Result<void> NatsBus::Purge(std::string_view stream, uint64_t below_seq, std::st
   jsOptions options = Waiting();
   options.Stream.Purge.Sequence = below_seq;
   if (!filter.empty()) options.Stream.Purge.Subject = filter.c_str();
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   const std::string name(stream);
   const natsStatus status = js_PurgeStream(up->js, name.c_str(), &options, &code);
   if (status != NATS_OK) return NatsFailure("purge " + name, status, code);
@@ -146,7 +147,7 @@ Result<std::optional<BusMessage>> NatsBus::GetLast(std::string_view stream,
 Result<void> NatsBus::DeleteConsumer(std::string_view stream, std::string_view name) {
   SW_TRY(const auto up, rep_->Link());
   jsOptions options = Waiting();
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   const std::string consumer(name);
   const natsStatus status =
       js_DeleteConsumer(up->js, std::string(stream).c_str(), consumer.c_str(), &options, &code);

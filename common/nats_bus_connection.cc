@@ -78,6 +78,7 @@ std::vector<std::string> SplitUrls(const std::string& urls) {
 natsStatus SetServers(natsOptions* options, const std::string& urls) {
   const std::vector<std::string> split = SplitUrls(urls);
   std::vector<const char*> pointers;
+  pointers.reserve(split.size());
   for (const std::string& url : split) pointers.push_back(url.c_str());
   return natsOptions_SetServers(options, pointers.data(), static_cast<int>(pointers.size()));
 }

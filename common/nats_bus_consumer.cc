@@ -37,7 +37,7 @@ jsOptions Waiting() {
 // kNotFound: neither the consumer nor, it may be, its stream.
 Result<void> Look(NatsLink& link, const ConsumerSpec& spec) {
   jsOptions options = Waiting();
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   jsConsumerInfo* raw = nullptr;
   const natsStatus status =
       js_GetConsumerInfo(&raw, link.js, spec.stream.c_str(), spec.name.c_str(), &options, &code);
@@ -59,7 +59,7 @@ Result<void> Create(NatsLink& link, const ConsumerSpec& spec) {
   config.DeliverPolicy = js_DeliverByStartSequence;
   config.OptStartSeq = std::max<uint64_t>(1, spec.start_seq);
   jsOptions options = Waiting();
-  jsErrCode code = static_cast<jsErrCode>(0);
+  auto code = static_cast<jsErrCode>(0);
   const natsStatus status =
       js_AddConsumer(nullptr, link.js, spec.stream.c_str(), &config, &options, &code);
   if (status != NATS_OK) return NatsFailure("create consumer " + spec.name, status, code);
@@ -78,7 +78,7 @@ class NatsConsumer final : public Bus::Consumer {
     batch_ = {};
     SW_CHECK(Bind());
     natsMsgList list{};
-    jsErrCode code = static_cast<jsErrCode>(0);
+    auto code = static_cast<jsErrCode>(0);
     const natsStatus status =
         natsSubscription_Fetch(&list, subscription_.get(), max, timeout_ms, &code);
     if (status == NATS_TIMEOUT) return Idle();
@@ -129,7 +129,7 @@ class NatsConsumer final : public Bus::Consumer {
     jsSubOptions_Init(&bind);
     bind.Stream = spec_.stream.c_str();
     bind.Consumer = spec_.name.c_str();
-    jsErrCode code = static_cast<jsErrCode>(0);
+    auto code = static_cast<jsErrCode>(0);
     natsSubscription* raw = nullptr;
     const natsStatus status =
         js_PullSubscribe(&raw, up->js, "", spec_.name.c_str(), &options, &bind, &code);

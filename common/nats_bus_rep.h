@@ -33,7 +33,7 @@ class NatsRegistry {
   void* Add(std::weak_ptr<T> object) {
     const std::lock_guard lock(mutex_);
     objects_[++last_] = std::move(object);
-    return reinterpret_cast<void*>(last_);
+    return reinterpret_cast<void*>(last_);  // NOLINT(performance-no-int-to-ptr): never one
   }
   void Remove(void* handle) {
     const std::lock_guard lock(mutex_);

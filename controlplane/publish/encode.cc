@@ -11,7 +11,7 @@ namespace spillway {
 namespace {
 
 constexpr int kZstdLevel = 3;
-constexpr size_t kCompressAbove = 4 * 1024;
+constexpr size_t kCompressAbove = size_t{4} * 1024;
 
 size_t VarintSize(uint64_t value) {
   size_t size = 1;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kConnectedNs = 6'000'000'000;
 constexpr int64_t kStartGraceNs = 3'000'000'000;
-constexpr size_t kHeartbeatBytesMax = 256 * 1024;
+constexpr size_t kHeartbeatBytesMax = size_t{256} * 1024;
 constexpr size_t kReachedMax = 64;
 constexpr size_t kCommittedMax = 1'024;
 constexpr size_t kReasonBytesMax = 1'024;

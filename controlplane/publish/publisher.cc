@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kQueueMax = 1'024;
 // A full snapshot of a small configuration weighs next to nothing; a quarter of it is no reason.
-constexpr int64_t kDeltaBytesAlways = 64 * 1024;
+constexpr int64_t kDeltaBytesAlways = int64_t{64} * 1024;
 
 std::chrono::nanoseconds Ms(int64_t ms) { return std::chrono::milliseconds(ms); }
 

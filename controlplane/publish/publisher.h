@@ -38,8 +38,8 @@ class Publisher {
     RestoreChoice restore = RestoreChoice::kAsk;
     StreamLimits limits;
     int64_t full_every_revisions = 256;
-    int64_t chunk_bytes = 512 * 1024;
-    int64_t delta_bytes_max = 512 * 1024;
+    int64_t chunk_bytes = int64_t{512} * 1024;
+    int64_t delta_bytes_max = int64_t{512} * 1024;
     int64_t check_interval_ms = 1'000;
     int64_t retry_ms = 250;
     int publish_timeout_ms = 2'000;

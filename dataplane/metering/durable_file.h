@@ -14,7 +14,8 @@ namespace spillway {
 // Writes a temporary file beside `path`, syncs it, renames it over `path` and syncs the folder.
 Result<void> WriteDurably(const std::string& path, std::string_view bytes);
 // The whole file; kNotFound when absent; kCorrupt above `bytes_max`.
-Result<std::string> ReadWhole(const std::string& path, size_t bytes_max = 256 * 1024 * 1024);
+Result<std::string> ReadWhole(const std::string& path,
+                              size_t bytes_max = size_t{256} * 1024 * 1024);
 Result<void> SyncFolder(const std::string& path);
 Result<void> MakeFolder(const std::string& path);
 // Names of the entries, sorted; empty when the folder is absent.

@@ -15,7 +15,7 @@ namespace spillway {
 inline constexpr std::string_view kSegmentMagic{"SWSEG1\0\0", 8};
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kFrameHeaderBytes = 16;
-inline constexpr size_t kRecordBytesMax = 16 * 1024;
+inline constexpr size_t kRecordBytesMax = size_t{16} * 1024;
 inline constexpr size_t kSeqFieldBytesMax = 11;
 
 inline constexpr size_t FrameBytes(size_t record_bytes) {

@@ -33,7 +33,7 @@ const std::string& Journal::instance() const { return rep_->instance; }
 const std::string& Journal::incarnation() const { return rep_->incarnation; }
 
 int64_t Journal::Rep::Room() const {
-  int64_t room = static_cast<int64_t>(active->room());
+  auto room = static_cast<int64_t>(active->room());
   for (const auto& spare : spares) room += static_cast<int64_t>(spare->room());
   return room;
 }

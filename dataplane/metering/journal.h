@@ -25,9 +25,9 @@ enum class JournalFull : uint8_t {
 };
 
 struct JournalOptions {
-  std::string version;                      // of this program, for Hello
-  int64_t bytes_max = 1024 * 1024 * 1024;   // all segments of all incarnations
-  int64_t segment_bytes = 8 * 1024 * 1024;  // at most a quarter of bytes_max is used
+  std::string version;                               // of this program, for Hello
+  int64_t bytes_max = int64_t{1024} * 1024 * 1024;   // all segments of all incarnations
+  int64_t segment_bytes = int64_t{8} * 1024 * 1024;  // at most a quarter of bytes_max is used
   JournalFull full = JournalFull::kCount;
   bool standalone = false;  // keep running totals and drop what is in them; nothing is shipped
   bool threaded = true;     // false: tests call RunOnce themselves

@@ -10,7 +10,7 @@
 namespace spillway {
 namespace {
 
-constexpr size_t kSegmentBytesMin = 32 * 1024;
+constexpr size_t kSegmentBytesMin = size_t{32} * 1024;
 
 size_t SegmentBytes(const JournalOptions& options) {
   const auto quarter =
@@ -21,8 +21,8 @@ size_t SegmentBytes(const JournalOptions& options) {
 
 }  // namespace
 
-Journal::Rep::Rep(const DataDir& dir, const JournalOptions& the_options, const Clock& the_clock)
-    : options(the_options),
+Journal::Rep::Rep(const DataDir& dir, JournalOptions the_options, const Clock& the_clock)
+    : options(std::move(the_options)),
       clock(the_clock),
       instance(dir.instance()),
       incarnation(dir.incarnation()),

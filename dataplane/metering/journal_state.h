@@ -26,7 +26,7 @@ namespace spillway {
 // upkeep (the journal's thread, under upkeep_mutex_: all file work). Lock order: upkeep, append,
 // marks.
 struct Journal::Rep {
-  Rep(const DataDir& dir, const JournalOptions& options, const Clock& clock);
+  Rep(const DataDir& dir, JournalOptions options, const Clock& clock);
 
   // journal_open.cc
   Result<void> Open(const std::string& predecessor);

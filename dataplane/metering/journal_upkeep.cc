@@ -47,7 +47,7 @@ void Journal::Rep::RunOnce() {
 }
 
 void Journal::Rep::PrepareSegments(bool beyond_limit) {
-  const int64_t bytes = static_cast<int64_t>(segment_bytes);
+  const auto bytes = static_cast<int64_t>(segment_bytes);
   const size_t wanted = options.bytes_max / bytes >= 16 ? kSparesWanted : 1;
   while (true) {
     {
@@ -76,7 +76,7 @@ void Journal::Rep::PrepareSegments(bool beyond_limit) {
     }
     // Written once as zeros: later syncs then change no metadata of the file, only its pages. A
     // failure shows at the first sync of records.
-    static_cast<void>(segment->Sync());
+    if (!segment->Sync()) log::Debug("a new journal segment is not on disk yet");
   }
   const std::lock_guard lock(append_mutex);
   if (full && Room() > (open_started + 8) * 512)

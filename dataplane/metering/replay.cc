@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
+#include <format>
 
 #include "common/crypto/crc32c.h"
 #include "dataplane/metering/durable_file.h"
@@ -133,16 +133,12 @@ int64_t IndexOf(std::string_view path) {
 
 }  // namespace
 
-std::string SegmentName(int64_t index) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "%010lld%s", static_cast<long long>(index), kSuffix.data());
-  return name;
-}
+std::string SegmentName(int64_t index) { return std::format("{:010}{}", index, kSuffix); }
 
 std::vector<std::string> SegmentFiles(const std::string& folder) {
   std::vector<std::string> paths;
   for (const std::string& name : ListFolder(folder))
-    if (name.ends_with(kSuffix)) paths.push_back(folder + "/" + name);
+    if (name.ends_with(kSuffix)) paths.push_back(std::format("{}/{}", folder, name));
   return paths;
 }
 

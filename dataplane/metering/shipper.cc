@@ -21,7 +21,7 @@ namespace {
 
 constexpr auto kIdle = std::chrono::milliseconds(50);
 constexpr size_t kInstructionsMax = 256;
-constexpr size_t kInstructionBytesMax = 1024 * 1024;
+constexpr size_t kInstructionBytesMax = size_t{1024} * 1024;
 
 // What the bus's threads leave for the shipper. Shared: a late acknowledgement may come when the
 // shipper is gone already.

@@ -14,8 +14,8 @@
 namespace spillway {
 
 struct ShipperOptions {
-  int in_flight_max = 64;             // runs that wait for an acknowledgement
-  int64_t run_bytes_max = 60 * 1024;  // of records in one message
+  int in_flight_max = 64;                      // runs that wait for an acknowledgement
+  int64_t run_bytes_max = int64_t{60} * 1024;  // of records in one message
   int publish_timeout_ms = 5000;
   int64_t retry_ms_min = 100;  // doubles up to retry_ms_max, with jitter
   int64_t retry_ms_max = 5000;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <format>
 #include <tuple>
 
 #include "common/money.h"
@@ -15,7 +16,7 @@ namespace {
 
 constexpr int64_t kHourMs = 3'600'000;
 constexpr int64_t kHoursKeptMs = 72 * kHourMs;
-constexpr int64_t kDaysKeptMs = 400 * 24 * kHourMs;
+constexpr int64_t kDaysKeptMs = int64_t{400} * 24 * kHourMs;
 constexpr int64_t kRowsPerWindowMax = 1000;
 
 std::string TotalsPath(const std::string& data_dir) { return data_dir + "/totals"; }
@@ -181,7 +182,7 @@ Result<v1::UsageTotals> ReadUsage(const std::string& data_dir) {
     Result<void> added;
     for (const std::string& incarnation : ListFolder(journal)) {
       if (added && incarnation.size() == 32)
-        added = AddJournal(journal + "/" + incarnation, incarnation, totals);
+        added = AddJournal(std::format("{}/{}", journal, incarnation), incarnation, totals);
     }
     // A process at work may have moved records from the journal to the totals meanwhile.
     SW_TRY(const StandaloneTotals after, StandaloneTotals::Load(data_dir));

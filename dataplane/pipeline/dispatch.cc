@@ -11,7 +11,7 @@ namespace spillway {
 namespace {
 
 constexpr int64_t kNsPerMs = 1'000'000;
-constexpr size_t kRefusalBytesMax = 1024 * 1024;
+constexpr size_t kRefusalBytesMax = size_t{1024} * 1024;
 
 bool IsEventStream(std::string_view content_type) {
   constexpr std::string_view kType = "text/event-stream";

@@ -11,7 +11,7 @@ namespace {
 constexpr std::string_view kMetadataHeader = "x-spillway-metadata";
 constexpr std::string_view kTimeoutHeader = "x-spillway-timeout-ms";
 constexpr size_t kFeatureBytesMax = 128;
-constexpr int64_t kTimeoutMsMax = 24 * 3'600'000;
+constexpr int64_t kTimeoutMsMax = int64_t{24} * 3'600'000;
 
 // At most 128 bytes, cut between characters; empty when it is no text that a report could show.
 std::string FeatureOf(std::string_view text) {

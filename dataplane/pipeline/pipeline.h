@@ -19,8 +19,8 @@ enum class OnDisconnect : uint8_t {
 };
 
 struct PipelineLimits {
-  int64_t unary_answer_bytes_max = 64 * 1024 * 1024;
-  int64_t drain_bytes_max = 4 * 1024 * 1024;  // of one answer, after its client left
+  int64_t unary_answer_bytes_max = int64_t{64} * 1024 * 1024;
+  int64_t drain_bytes_max = int64_t{4} * 1024 * 1024;  // of one answer, after its client left
   int64_t drain_ms_max = 60'000;
   int64_t watch_client_after_ms = 50;  // unary answers: when to start looking for a client's close
   int64_t output_tokens_default =

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kLevel = 3;
 constexpr int kWindowLogMax = 27;  // 128 MiB: zstd's own limit for what it decodes unasked
-constexpr size_t kFirstBytes = 64 * 1024;
+constexpr size_t kFirstBytes = size_t{64} * 1024;
 
 struct FreeStream {
   void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }

@@ -92,7 +92,7 @@ class SignalStack {
   SignalStack& operator=(const SignalStack&) = delete;
 
  private:
-  static constexpr size_t kBytes = 64 * 1024;
+  static constexpr size_t kBytes = size_t{64} * 1024;
   std::unique_ptr<char[]> memory_;
   stack_t former_ = {};
 };

@@ -22,7 +22,7 @@ namespace {
 constexpr std::string_view kBase = ".base";
 constexpr std::string_view kLog = ".log";
 constexpr std::string_view kHeld = ".held";
-constexpr int64_t kFenceBytesMax = 64 * 1024;
+constexpr int64_t kFenceBytesMax = int64_t{64} * 1024;
 constexpr int64_t kLogBytesMax = int64_t{1} << 30;
 constexpr size_t kFrameBytes = 8;
 

@@ -8,7 +8,7 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kFileBytesMax = 64 * 1024;
+constexpr int64_t kFileBytesMax = int64_t{64} * 1024;
 
 }  // namespace
 

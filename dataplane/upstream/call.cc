@@ -10,9 +10,10 @@ namespace {
 
 constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int kInterimHeadsMax = 16;
-constexpr size_t kWholeBytesFirst = 64 * 1024;
-constexpr size_t kWholeBytesTrusted = 1024 * 1024;  // of a stated length, before any of it came
-constexpr size_t kReadBytesMin = 4 * 1024;
+constexpr size_t kWholeBytesFirst = size_t{64} * 1024;
+constexpr size_t kWholeBytesTrusted =
+    size_t{1024} * 1024;  // of a stated length, before any of it came
+constexpr size_t kReadBytesMin = size_t{4} * 1024;
 
 // Moves what a window holds into a larger buffer of its own.
 void Enlarge(ReadWindow& window, size_t capacity) {

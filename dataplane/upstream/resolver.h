@@ -34,9 +34,9 @@ using Lookup =
     std::function<void(const std::string& host, std::function<void(Result<Addresses>)> done)>;
 
 struct ResolverLimits {
-  int64_t fresh_ms = 30'000;          // an answer is used without asking again
-  int64_t stale_ms = 12 * 3'600'000;  // and this long while asking fails (promises U1)
-  int64_t failure_ms = 1'000;         // a failure without an older answer
+  int64_t fresh_ms = 30'000;                   // an answer is used without asking again
+  int64_t stale_ms = int64_t{12} * 3'600'000;  // and this long while asking fails (promises U1)
+  int64_t failure_ms = 1'000;                  // a failure without an older answer
   size_t hosts_max = 1'024;
 };
 

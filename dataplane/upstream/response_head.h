@@ -27,7 +27,7 @@ struct UpstreamHead {
 
 enum class HeadStatus : uint8_t { kDone, kMore, kBad };
 
-inline constexpr size_t kResponseHeadBytesMax = 64 * 1024;
+inline constexpr size_t kResponseHeadBytesMax = size_t{64} * 1024;
 inline constexpr size_t kResponseHeadersMax = 256;
 
 // Parses the head at the start of `bytes`: HTTP/1.0 or 1.1, CRLF line ends, no folding, one framing

@@ -62,7 +62,7 @@ struct SocketBio {
 
 namespace {
 
-constexpr size_t kRecordBytes = 16 * 1024;
+constexpr size_t kRecordBytes = size_t{16} * 1024;
 
 // Keeps the newest session of an endpoint; 1: the reference is ours now.
 int OnNewSession(SSL* ssl, SSL_SESSION* session) {
