@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::string_view kInvalid = "invalid_request_error";
 constexpr std::string_view kRateLimit = "rate_limit_error";
+// What OpenAI sends when an account has used up its money: SDKs and frameworks know it as an error
+// that no retry mends before the budget starts anew.
+constexpr std::string_view kQuota = "insufficient_quota";
 constexpr std::string_view kServer = "server_error";
 
 struct Row {
@@ -30,6 +33,8 @@ constexpr std::array kTable = {
     Row{ErrorCode::kMethodNotAllowed, {"method_not_allowed", 405, kInvalid}},
     Row{ErrorCode::kRequestTimeout, {"request_timeout", 408, kInvalid}},
     Row{ErrorCode::kHeadersTooLarge, {"headers_too_large", 431, kInvalid}},
+    Row{ErrorCode::kBudgetExceeded, {"budget_exceeded", 429, kQuota}},
+    Row{ErrorCode::kRateLimited, {"rate_limit_exceeded", 429, kRateLimit}},
     Row{ErrorCode::kUpstreamUnreachable, {"upstream_unreachable", 502, kServer}},
     Row{ErrorCode::kUpstreamTls, {"upstream_tls", 502, kServer}},
     Row{ErrorCode::kUpstreamCredentials, {"upstream_credentials", 502, kServer}},

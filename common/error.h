@@ -25,6 +25,8 @@ enum class ErrorCode : uint8_t {
   kMethodNotAllowed,     // 405
   kRequestTimeout,       // 408: the request did not arrive in time
   kHeadersTooLarge,      // 431
+  kBudgetExceeded,       // 429: the message names the budget and when it starts anew
+  kRateLimited,          // 429: a limit of this gateway, not the provider's
   // The provider's.
   kUpstreamUnreachable,  // 502: DNS, connect, reset before an answer
   kUpstreamTls,          // 502

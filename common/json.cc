@@ -1,9 +1,9 @@
 #include "common/json.h"
 
 #include <array>
-#include <charconv>
 #include <cmath>
 
+#include "common/number_text.h"
 #include "common/utf8.h"
 
 namespace spillway {
@@ -64,13 +64,6 @@ size_t AppendSpecial(std::string& out, std::string_view text) {
     out += sequence;
   }
   return length;
-}
-
-template <typename T>
-void AppendNumber(std::string& out, T value) {
-  std::array<char, 32> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  out.append(digits.data(), end);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "common/metrics.h"
 
-#include <array>
-#include <charconv>
 #include <cmath>
+
+#include "common/number_text.h"
 
 namespace spillway {
 namespace {
@@ -34,13 +34,6 @@ void AppendName(std::string& out, std::string_view name, const MetricsText::Labe
     out += '}';
   }
   out += ' ';
-}
-
-template <typename T>
-void AppendNumber(std::string& out, T value) {
-  std::array<char, 32> digits;
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-  out.append(digits.data(), end);
 }
 
 }  // namespace

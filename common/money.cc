@@ -1,7 +1,6 @@
 #include "common/money.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <limits>
 
@@ -14,7 +13,59 @@ constexpr int kDecimals = 9;
 constexpr uint64_t kNanosPerUsd = 1'000'000'000;
 constexpr Nanos kNanosMax = std::numeric_limits<Nanos>::max();
 
-Wide NotNegative(int64_t value) { return value < 0 ? 0 : static_cast<Wide>(value); }
+constexpr uint64_t kTokensPerPrice = 1'000'000;
+
+uint64_t NotNegative(int64_t value) { return value < 0 ? 0 : static_cast<uint64_t>(value); }
+
+Wide Times(uint64_t count, Nanos rate) { return Wide{count} * NotNegative(rate); }
+
+// Takes `count` tokens, at most what is left, out of `left`.
+uint64_t Take(int64_t count, uint64_t& left) {
+  const uint64_t taken = std::min(NotNegative(count), left);
+  left -= taken;
+  return taken;
+}
+
+Wide InputCost(const TokenUsage& usage, const Rates& rates) {
+  uint64_t left = NotNegative(usage.input);
+  Wide sum = Times(Take(usage.cached_input, left), rates.cached_input);
+  // Most calls have none of these.
+  if ((usage.cache_write_5m | usage.cache_write_1h | usage.audio_input) != 0) [[unlikely]] {
+    sum += Times(Take(usage.cache_write_1h, left), rates.cache_write_1h);
+    sum += Times(Take(usage.cache_write_5m, left), rates.cache_write_5m);
+    sum += Times(Take(usage.audio_input, left), rates.audio_input);
+  }
+  return sum + Times(left, rates.input);
+}
+
+Wide OutputCost(const TokenUsage& usage, const Rates& rates) {
+  uint64_t left = NotNegative(usage.output);
+  Wide sum = Times(Take(usage.reasoning, left), rates.reasoning);
+  if (usage.audio_output != 0) [[unlikely]] {
+    sum += Times(Take(usage.audio_output, left), rates.audio_output);
+  }
+  return sum + Times(left, rates.output);
+}
+
+// `sum` is in millionths of a nano-dollar. It is below 2^127: the parts of the input add up to less
+// than 2^63 tokens, and so do those of the output. A division of 128 bits is slow, and one of 64
+// holds what all but absurd calls cost.
+Nanos Total(Wide sum, const TokenUsage& usage, const Rates& rates) {
+  sum += kTokensPerPrice / 2;
+  Wide cost =
+      sum >> 64 == 0 ? Wide{static_cast<uint64_t>(sum) / kTokensPerPrice} : sum / kTokensPerPrice;
+  cost += NotNegative(rates.request);
+  if (usage.images > 0) [[unlikely]]
+    cost += Times(NotNegative(usage.images), rates.image);
+  return cost > static_cast<Wide>(kNanosMax) ? kNanosMax : static_cast<Nanos>(cost);
+}
+
+const RateSteps* TierNamed(const PriceTable& table, std::string_view service_tier) {
+  for (const auto& [tier, steps] : table.tiers) {
+    if (tier == service_tier) return &steps;
+  }
+  return nullptr;
+}
 
 bool AreDigits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -22,16 +73,36 @@ bool AreDigits(std::string_view text) {
 
 }  // namespace
 
-Nanos CostOf(const TokenUsage& usage, const Price& price) {
-  constexpr Wide kTokensPerPrice = 1'000'000;
-  const Wide input = NotNegative(usage.input);
-  const Wide cached = std::min(NotNegative(usage.cached_input), input);
-  // Each product is below 2^126 and the first two share `input`, so the sum fits 128 bits.
-  const Wide sum = (input - cached) * NotNegative(price.input) +
-                   cached * NotNegative(price.cached_input) +
-                   NotNegative(usage.output) * NotNegative(price.output);
-  const Wide cost = (sum + kTokensPerPrice / 2) / kTokensPerPrice;
-  return cost > static_cast<Wide>(kNanosMax) ? kNanosMax : static_cast<Nanos>(cost);
+const Rates& RatesFor(const PriceTable& table, int64_t input_tokens,
+                      std::string_view service_tier) {
+  const RateSteps* steps = &table.standard;
+  if (!service_tier.empty()) [[unlikely]] {
+    if (const RateSteps* const tier = TierNamed(table, service_tier)) steps = tier;
+  }
+  const Rates* rates = &steps->base;
+  for (const auto& [above, dearer] : steps->above) {
+    if (input_tokens > above) rates = &dearer;
+  }
+  return *rates;
+}
+
+Nanos CostOf(const TokenUsage& usage, const Price& price, std::string_view service_tier) {
+  if (price == nullptr) return 0;
+  const Rates& rates = RatesFor(*price, usage.input, service_tier);
+  return Total(InputCost(usage, rates) + OutputCost(usage, rates), usage, rates);
+}
+
+Price SimplePrice(Nanos input, Nanos output, Nanos cached_input) {
+  const Rates rates{.input = input,
+                    .output = output,
+                    .cached_input = cached_input < 0 ? input : cached_input,
+                    .cache_write_5m = input,
+                    .cache_write_1h = input,
+                    .reasoning = output,
+                    .audio_input = input,
+                    .audio_output = output};
+  return std::make_shared<const PriceTable>(
+      PriceTable{.standard = {.base = rates, .above = {}}, .tiers = {}});
 }
 
 Result<Nanos> ParseUsd(std::string_view text) {

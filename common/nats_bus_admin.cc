@@ -5,28 +5,18 @@
 #include <string>
 #include <utility>
 
+#include "common/nats_bus_calls.h"
 #include "common/nats_bus_rep.h"
 
 namespace spillway {
 namespace {
 
-constexpr int64_t kWaitMs = 5'000;
 constexpr int64_t kDuplicateWindowNs = 120'000'000'000;
 
 struct FreeStreamInfo {
   void operator()(jsStreamInfo* info) const { jsStreamInfo_Destroy(info); }
 };
 using StreamInfo = std::unique_ptr<jsStreamInfo, FreeStreamInfo>;
-struct FreeMessage {
-  void operator()(natsMsg* message) const { natsMsg_Destroy(message); }
-};
-
-jsOptions Waiting(int64_t wait_ms = kWaitMs) {
-  jsOptions options;
-  jsOptions_Init(&options);
-  options.Wait = wait_ms;
-  return options;
-}
 
 Result<StreamInfo> InfoOf(NatsLink& link, const std::string& stream) {
   jsOptions options = Waiting();

@@ -229,12 +229,16 @@ void NatsBus::Rep::SubscribeOne(NatsLink& on, NatsListener& listener) {
             {{"subject", listener.subject}, {"status", natsStatus_GetText(status)}});
 }
 
-void NatsBus::Rep::SubscribeAll(NatsLink& on) {
-  const std::lock_guard lock(listeners_mutex);
+// One step for whoever subscribes meanwhile: it finds the link, or its listener is among these.
+// (One that came in between would never hear anything.)
+void NatsBus::Rep::Install(std::shared_ptr<NatsLink> fresh) {
+  const std::lock_guard listening(listeners_mutex);
   for (const auto& listener : listeners) {
     natsSubscription_Destroy(std::exchange(listener->native, nullptr));
-    SubscribeOne(on, *listener);
+    if (fresh != nullptr) SubscribeOne(*fresh, *listener);
   }
+  const std::lock_guard lock(mutex);
+  link = std::move(fresh);
 }
 
 void NatsBus::Rep::Unsubscribe(NatsListener& listener) {
@@ -244,7 +248,7 @@ void NatsBus::Rep::Unsubscribe(NatsListener& listener) {
 }
 
 // One connection, connected already or not yet: the library goes on trying. nullptr: it refused.
-std::shared_ptr<NatsLink> NatsBus::Rep::Build() {
+std::shared_ptr<NatsLink> NatsBus::Rep::Build(bool& up) {
   auto fresh = std::make_shared<NatsLink>();
   fresh->handle = NatsReps().Add(weak_from_this());
   auto made = MakeOptions(options, fresh->handle);
@@ -262,8 +266,7 @@ std::shared_ptr<NatsLink> NatsBus::Rep::Build() {
   if (natsConnection_JetStream(&fresh->js, fresh->connection, &js_options) != NATS_OK) {
     return nullptr;
   }
-  SubscribeAll(*fresh);
-  if (status == NATS_OK) Connected();
+  up = status == NATS_OK;
   return fresh;
 }
 
@@ -284,9 +287,10 @@ void NatsBus::Rep::Supervise() {
       auto old = std::exchange(link, nullptr);
       lock.unlock();
       old.reset();
-      auto fresh = Build();
+      bool up = false;
+      Install(Build(up));
+      if (up) Connected();
       lock.lock();
-      link = std::move(fresh);
       continue;
     }
     if (connected) attempts = 1;

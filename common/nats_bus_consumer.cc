@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "common/nats_bus_calls.h"
 #include "common/nats_bus_rep.h"
 
 namespace spillway {
 namespace {
 
-constexpr int64_t kWaitMs = 5'000;
 constexpr int64_t kAckWaitNs = 30'000'000'000;
 constexpr int64_t kAckPendingMax = 20'000;
 constexpr int64_t kFlushTimeoutMs = 2'000;
@@ -26,13 +26,6 @@ struct FreeInfo {
 struct FreeMetadata {
   void operator()(jsMsgMetaData* metadata) const { jsMsgMetaData_Destroy(metadata); }
 };
-
-jsOptions Waiting() {
-  jsOptions options;
-  jsOptions_Init(&options);
-  options.Wait = kWaitMs;
-  return options;
-}
 
 // kNotFound: neither the consumer nor, it may be, its stream.
 Result<void> Look(NatsLink& link, const ConsumerSpec& spec) {

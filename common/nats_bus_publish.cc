@@ -5,6 +5,7 @@
 #include <future>
 #include <utility>
 
+#include "common/nats_bus_calls.h"
 #include "common/nats_bus_rep.h"
 
 namespace spillway {
@@ -16,9 +17,6 @@ constexpr int kWrongLastSequenceConstant = 10164;
 constexpr int kConsumerNotFound = 10014;
 constexpr int kStreamNotFound = 10059;
 
-struct FreeMessage {
-  void operator()(natsMsg* message) const { natsMsg_Destroy(message); }
-};
 using MessageHandle = std::unique_ptr<natsMsg, FreeMessage>;
 
 // The number behind `"name":` in a small JSON object of the server; nullopt: not there.

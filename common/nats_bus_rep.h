@@ -18,10 +18,12 @@
 #include "common/nats_bus.h"
 
 // The insides of NatsBus, for nats_bus*.cc only. The library's own types are named, not included.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 struct __natsConnection;
 struct __natsSubscription;
 struct __natsOptions;
 struct __jsCtx;
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace spillway {
 
@@ -128,8 +130,8 @@ struct NatsBus::Rep : std::enable_shared_from_this<NatsBus::Rep> {
   Result<void> CheckOptions() const;
   void Supervise();
   void Shutdown();
-  std::shared_ptr<NatsLink> Build();
-  void SubscribeAll(NatsLink& on);
+  std::shared_ptr<NatsLink> Build(bool& up);
+  void Install(std::shared_ptr<NatsLink> fresh);
   void SubscribeOne(NatsLink& on, NatsListener& listener);
   void Unsubscribe(NatsListener& listener);
   void Connected();

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <format>
+#include <tuple>
 
 namespace spillway {
 namespace {
@@ -133,7 +134,7 @@ void RaiseFileLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   // Refused only in odd sandboxes, where the soft limit then stands.
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  std::ignore = setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace spillway

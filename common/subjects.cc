@@ -23,6 +23,10 @@ std::string Instruction(std::string_view instance) {
   return std::format("spillway.instruct.{}", instance);
 }
 
+std::string Lease(std::string_view instance) { return std::format("spillway.lease.{}", instance); }
+
+std::string Grant(std::string_view instance) { return std::format("spillway.grant.{}", instance); }
+
 bool IsToken(std::string_view text) {
   return !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||

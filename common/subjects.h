@@ -33,6 +33,13 @@ std::string Fleet(std::string_view instance);
 std::string Instruction(
     std::string_view instance);  // spillway.instruct.<instance>: Signed{Instruction}
 
+// Leases and limits, core NATS.
+inline constexpr std::string_view kLeaseAll = "spillway.lease.*";  // LeaseRequest
+inline constexpr std::string_view kRecall = "spillway.recall";     // Signed{Recall}
+inline constexpr std::string_view kGossip = "spillway.gossip";     // Gossip
+std::string Lease(std::string_view instance);
+std::string Grant(std::string_view instance);  // spillway.grant.<instance>: Signed{LeaseGrant}
+
 // True for what may stand as one token of a subject, so for instance ids: [a-zA-Z0-9_-]{1,64}.
 bool IsToken(std::string_view text);
 

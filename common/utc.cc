@@ -11,7 +11,6 @@ using std::chrono::day;
 using std::chrono::month;
 using std::chrono::year;
 
-constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kYear0Ms = -62'167'219'200'000;
 constexpr int64_t kYear10000Ms = 253'402'300'800'000;
 

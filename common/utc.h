@@ -8,6 +8,8 @@
 
 namespace spillway {
 
+inline constexpr int64_t kDayMs = 86'400'000;
+
 // Unix milliseconds -> RFC 3339 in UTC with milliseconds: "2027-01-01T00:00:00.000Z".
 // Years 0 to 9999; what lies outside is shown as the nearest end.
 std::string FormatUtc(int64_t unix_ms);

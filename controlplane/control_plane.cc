@@ -20,14 +20,16 @@ constexpr int kOutbidByHeartbeatsMax = 16;
 
 }  // namespace
 
-ControlPlane::ControlPlane(const ControlPlaneOptions& options)
-    : options_(options), clock_(SystemClock()) {}
+ControlPlane::ControlPlane(ControlPlaneOptions options)
+    : options_(std::move(options)), clock_(SystemClock()) {}
 
 Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(
     const ControlPlaneOptions& options, std::function<void(const std::string&)> on_fenced) {
   std::unique_ptr<ControlPlane> plane(new ControlPlane(options));
   SW_CHECK(plane->OpenStore());
   SW_CHECK(plane->OpenKeys());
+  SW_CHECK(plane->OpenBudgets());
+  SW_CHECK(plane->OpenAlerts());
   SW_CHECK(plane->Connect(std::move(on_fenced)));
   plane->Wire();
   SW_CHECK(plane->Serve());
@@ -70,6 +72,7 @@ Result<void> ControlPlane::Connect(std::function<void(const std::string&)> on_fe
   epoch_ = std::make_unique<Epoch>(*bus_, *store_, *gate_, std::move(on_fenced));
   instructions_ = std::make_unique<Instructions>(*bus_, *signer_, *epoch_);
   fleet_ = std::make_unique<Fleet>(*bus_, *instances_, clock_);
+  lease_desk_ = MakeDesk();
   Publisher::Options publishing;
   publishing.restore = options_.restore_choice;
   publishing.limits = options_.streams;
@@ -82,13 +85,15 @@ Result<void> ControlPlane::Connect(std::function<void(const std::string&)> on_fe
                                                    .verifier = *verifier_,
                                                    .clock = clock_,
                                                    .fleet_size = [this] { return fleet_->size(); }},
-                                  std::move(publishing));
+                                  publishing);
   return {};
 }
 
 void ControlPlane::Wire() {
   metrics_.Add([this](MetricsText& text) { Collect(text); });
   config_->OnCommit([this](const CommittedRevision& revision) {
+    // Before any data plane hears of it: what a new budget starts with is counted by then.
+    if (BudgetRoster::Concerns(revision)) FollowBudgets();
     fleet_->NoteCommitted(revision.position.revision());
     publisher_->Notify(revision);
   });
@@ -100,6 +105,7 @@ void ControlPlane::Wire() {
 // The ledger reads the stream only under a claimed epoch. A second claim of the same process keeps
 // the consumer: its marks are signed with the epoch of the moment.
 void ControlPlane::OnEpoch(int64_t epoch) {
+  lease_desk_->Begin(epoch);
   const std::lock_guard lock(consumer_mutex_);
   if (consumer_ != nullptr) return;
   LedgerConsumerOptions consuming;
@@ -114,13 +120,16 @@ void ControlPlane::OnEpoch(int64_t epoch) {
       });
 }
 
-void ControlPlane::OnHeartbeat(const v1::Heartbeat& heartbeat) {
+void ControlPlane::OnHigherEpoch(int64_t heard) {
   const int64_t epoch = epoch_->value();
-  if (epoch != 0 && heartbeat.epoch() > epoch &&
-      outbid_by_heartbeats_.fetch_add(1) < kOutbidByHeartbeatsMax) {
-    epoch_->Observe(heartbeat.epoch());
-    if (epoch_->Outbid()) publisher_->Stir();
-  }
+  if (epoch == 0 || heard <= epoch || outbid_by_heartbeats_.fetch_add(1) >= kOutbidByHeartbeatsMax)
+    return;
+  epoch_->Observe(heard);
+  if (epoch_->Outbid()) publisher_->Stir();
+}
+
+void ControlPlane::OnHeartbeat(const v1::Heartbeat& heartbeat) {
+  OnHigherEpoch(heartbeat.epoch());
   std::shared_ptr<LedgerConsumer> consumer;
   {
     const std::lock_guard lock(consumer_mutex_);
@@ -129,10 +138,12 @@ void ControlPlane::OnHeartbeat(const v1::Heartbeat& heartbeat) {
   if (consumer != nullptr) consumer->OnHeartbeat(heartbeat);
 }
 
-Result<v1::RetireInstanceResponse> ControlPlane::Retire(const std::string& instance) {
-  SW_TRY(auto response, ledger_->Retire(instance, [&](WriteBatch batch) {
+Result<v1::RetireInstanceResponse> ControlPlane::Retire(const v1::RetireInstanceRequest& request) {
+  const std::string& instance = request.instance();
+  const auto commit = [&](WriteBatch batch) {
     return instances_->Retire(instance, clock_.WallMs(), std::move(batch));
-  }));
+  };
+  SW_TRY(auto response, ledger_->Retire(instance, commit, request.free_leases()));
   const std::lock_guard lock(consumer_mutex_);
   if (consumer_ != nullptr) consumer_->OnRetired(instance);
   return response;
@@ -151,12 +162,17 @@ api::AdminServices ControlPlane::Services() {
                         [this](int64_t revision, int64_t timeout_ms) {
                           return fleet_->WaitActive(revision, timeout_ms);
                         },
-                    .retire = [this](const std::string& instance) { return Retire(instance); }},
-          .backups_path = options_.backup_dir};
+                    .retire = [this](const auto& request) { return Retire(request); }},
+          .backups_path = options_.backup_dir,
+          .alerts = {.list = [this](const auto& request) { return alerts_->List(request); },
+                     .test = [this](const auto& request) { return alerts_->Test(request); }},
+          .budgets = BudgetFigures()};
 }
 
 Result<void> ControlPlane::Serve() {
   SW_CHECK(fleet_->Start());
+  SW_CHECK(lease_desk_->Start());
+  alerts_->Start();
   publisher_->Start();
   // With NATS there, who calls as soon as the port answers finds changes accepted.
   publisher_->WaitCompared(kClaimFirstMs);
@@ -220,6 +236,8 @@ ControlPlane::~ControlPlane() {
     consumer_.reset();
   }
   if (config_ != nullptr) config_->OnCommit({});
+  lease_desk_.reset();
+  alerts_.reset();
   epoch_.reset();
   // Its callbacks reach the publisher: gone before it.
   bus_.reset();

@@ -3,8 +3,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "common/clock.h"
@@ -13,7 +15,15 @@
 #include "common/error.h"
 #include "common/metrics.h"
 #include "common/nats_bus.h"
+#include "controlplane/alerts/alerts.h"
+#include "controlplane/alerts/http_poster.h"
+#include "controlplane/alerts/sinks.h"
 #include "controlplane/api/admin_server.h"
+#include "controlplane/budgets/account_charges.h"
+#include "controlplane/budgets/budget_report.h"
+#include "controlplane/budgets/budget_roster.h"
+#include "controlplane/budgets/lease_book.h"
+#include "controlplane/budgets/lease_desk.h"
 #include "controlplane/ledger/consumer.h"
 #include "controlplane/ledger/ledger.h"
 #include "controlplane/ops_http.h"
@@ -45,9 +55,12 @@ class ControlPlane {
   void Drain();
 
  private:
-  explicit ControlPlane(const ControlPlaneOptions& options);
+  explicit ControlPlane(ControlPlaneOptions options);
   Result<void> OpenStore();
   Result<void> OpenKeys();
+  Result<void> OpenBudgets();
+  Result<void> OpenAlerts();
+  std::unique_ptr<LeaseDesk> MakeDesk();
   Result<void> Connect(std::function<void(const std::string&)> on_fenced);
   void Wire();
   Result<void> Serve();
@@ -55,7 +68,17 @@ class ControlPlane {
   api::AdminServices Services();
   void OnEpoch(int64_t epoch);
   void OnHeartbeat(const v1::Heartbeat& heartbeat);
-  Result<v1::RetireInstanceResponse> Retire(const std::string& instance);
+  void OnHigherEpoch(int64_t epoch);
+  Result<v1::RetireInstanceResponse> Retire(const v1::RetireInstanceRequest& request);
+  // Budgets (control_plane_budgets.cc).
+  using BudgetsById = std::map<std::string, v1::Budget>;
+  void FollowBudgets();
+  void TickBudgets();
+  std::shared_ptr<const BudgetsById> Budgets() const;
+  LeaseDesk::Replay ReplayState();
+  void NoteUses(std::span<const BudgetUse> uses);
+  void EachAccount(const std::function<void(alerts::AccountSpend)>& tell) const;
+  api::BudgetView BudgetFigures();
   OpsHttp::Health Health() const;
   void Collect(MetricsText& text);
 
@@ -66,15 +89,26 @@ class ControlPlane {
   std::unique_ptr<AdminTokens> tokens_;
   std::unique_ptr<Instances> instances_;
   std::unique_ptr<Ledger> ledger_;
+  std::unique_ptr<LeaseBook> lease_book_;
+  std::unique_ptr<AccountCharges> account_charges_;
+  std::unique_ptr<BudgetRoster> budget_roster_;
+  std::unique_ptr<BudgetReport> budget_report_;
   std::unique_ptr<WriteGate> gate_;
   std::unique_ptr<Signer> signer_;
   std::unique_ptr<Verifier> verifier_;
   std::unique_ptr<SealKey> seal_key_;
+  std::unique_ptr<alerts::ConfiguredSinks> alert_sinks_;
+  std::unique_ptr<alerts::HttpPoster> alert_poster_;
+  std::unique_ptr<alerts::Alerts> alerts_;
+  mutable std::mutex budgets_mutex_;
+  std::shared_ptr<const BudgetsById> budgets_;  // shared with whoever is reading it
+  std::atomic<bool> restore_noted_{false};
   MetricsRegistry metrics_;
   std::unique_ptr<NatsBus> bus_;
   std::unique_ptr<Epoch> epoch_;
   std::unique_ptr<Instructions> instructions_;
   std::unique_ptr<Fleet> fleet_;
+  std::unique_ptr<LeaseDesk> lease_desk_;
   std::unique_ptr<Publisher> publisher_;
   std::mutex consumer_mutex_;                 // guards the pointer, made when the epoch is claimed
   std::shared_ptr<LedgerConsumer> consumer_;  // shared with the heartbeat that is using it

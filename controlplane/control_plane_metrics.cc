@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <vector>
+
 #include "controlplane/control_plane.h"
 
 namespace spillway {
@@ -41,6 +44,14 @@ void ControlPlane::Collect(MetricsText& text) {
   Counter(text, "spillway_bus_connects_total", "Connections made to NATS.",
           static_cast<int64_t>(bus.connects));
   ledger_->Collect(text);
+  lease_desk_->Collect(text);
+  std::vector<v1::Budget> budgets;
+  for (const auto& [id, budget] : *Budgets()) budgets.push_back(budget);
+  std::ranges::sort(budgets, {}, &v1::Budget::name);
+  budget_report_->Collect(budgets, text);
+  Counter(text, "spillway_budget_charges_refused_total",
+          "Charges of usage records that name no possible account.", account_charges_->refused());
+  alerts_->Collect(text);
   const std::lock_guard lock(consumer_mutex_);
   if (consumer_ != nullptr) consumer_->Collect(text);
 }

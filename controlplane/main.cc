@@ -3,11 +3,14 @@
 
 #include <csignal>
 #include <cstdio>
+#include <print>
 #include <string>
+#include <tuple>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/settings.h"
+#include "controlplane/budgets/restore_note.h"
 #include "controlplane/control_plane.h"
 #include "controlplane/options.h"
 
@@ -25,7 +28,7 @@ sigset_t EndingSignals() {
 }
 
 void Complain(const std::string& message) {
-  std::fprintf(stderr, "%s: %s\n", kControlPlaneProgram, message.c_str());
+  std::println(stderr, "{}: {}", kControlPlaneProgram, message);
 }
 
 // At once and without tidying up: two writers must not overlap, and all that counts is synced.
@@ -35,13 +38,18 @@ void EndFenced(const std::string& why) {
 }
 
 int RestoreBackup(const ControlPlaneOptions& options) {
-  const auto restored = Store::Restore(options.restore_backup, options.StorePath());
+  // Left before the store is replaced: the serving process must not grant as if nothing was lost.
+  const bool noted = HasRestoreNote(options.data_dir);
+  const auto left = LeaveRestoreNote(options.data_dir);
+  const auto restored = left ? Store::Restore(options.restore_backup, options.StorePath()) : left;
   if (!restored) {
+    if (left && !noted) std::ignore = RemoveRestoreNote(options.data_dir);
     Complain(restored.error().message);
     return 1;
   }
-  std::printf("restored %s; the store that was there is kept beside it (%s.before-restore-N)\n",
-              options.restore_backup.c_str(), options.StorePath().c_str());
+  std::println(
+      "restored {}; what was there is kept beside it, in a folder named after {}.before-restore",
+      options.restore_backup, options.StorePath());
   return 0;
 }
 
@@ -55,9 +63,8 @@ int NewAdminToken(const ControlPlaneOptions& options) {
     Complain(created.error().message);
     return 1;
   }
-  std::fprintf(stderr, "admin token \"%s\"; it is shown only here\n",
-               created->token.name().c_str());
-  std::printf("%s\n", created->secret.c_str());
+  std::println(stderr, "admin token \"{}\"; it is shown only here", created->token.name());
+  std::println("{}", created->secret);
   return 0;
 }
 

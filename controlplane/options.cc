@@ -33,7 +33,7 @@ void AddServing(Settings& settings, ControlPlaneOptions& options) {
   settings.Add("tls-client-ca", options.admin.tls_client_ca_file,
                "admin API: clients must show a certificate of this CA");
   settings.Add("port-file", options.port_file,
-               "writes \"grpc PORT\" and \"ops PORT\" here once both answer");
+               R"(writes "grpc PORT" and "ops PORT" here once both answer)");
   settings.AddDuration("drain-timeout", options.drain_timeout_ms,
                        "how long running calls may take after SIGTERM");
   settings.Add("log-level", options.log_level, "debug, info, warn or error");

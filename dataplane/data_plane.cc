@@ -6,13 +6,22 @@
 
 #include "common/crypto/key_file.h"
 #include "common/log.h"
+#include "dataplane/budgets/closing.h"
+#include "dataplane/budgets/level_log.h"
 #include "dataplane/exchange/loop.h"
+#include "dataplane/metering/account_charges.h"
+#include "dataplane/metering/standalone_totals.h"
 
 namespace spillway {
 namespace {
 
 // How long the end of a drain waits for the control plane to confirm the journal.
 constexpr int64_t kFlushMs = 10'000;
+
+// What the budget accounts of a dead process come to.
+std::vector<v1::Closed> CloseAccounts(const std::string& folder, const AccountCharges& charged) {
+  return FinalChargesOf(folder, charged.sums(), ReadBootId());
+}
 
 std::string WithoutLineEnd(std::string_view text) {
   while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
@@ -24,9 +33,11 @@ std::string WithoutLineEnd(std::string_view text) {
 Result<std::unique_ptr<DataPlane>> DataPlane::Start(const DataPlaneOptions& options) {
   std::unique_ptr<DataPlane> plane(new DataPlane(options));
   SW_CHECK(plane->OpenStorage());
+  SW_CHECK(plane->OpenBudgets());
   if (!plane->standalone()) SW_CHECK(plane->OpenBus());
   SW_CHECK(plane->StartTraffic());
   SW_CHECK(plane->StartConfiguration());
+  if (!plane->standalone()) SW_CHECK(plane->StartLimitGossip());
   SW_CHECK(plane->StartOperators());
   SW_CHECK(plane->WritePortFile());
   log::Info("data plane started", {{"version", Version()},
@@ -46,9 +57,25 @@ Result<void> DataPlane::OpenStorage() {
                                  {.version = std::string(Version()),
                                   .bytes_max = options_.journal_bytes,
                                   .full = options_.journal_full,
-                                  .standalone = standalone()},
+                                  .standalone = standalone(),
+                                  .final_charges = CloseAccounts},
                                  SystemClock()));
   meter_.emplace(*journal_, SystemClock());
+  names_.emplace(SystemClock());
+  return {};
+}
+
+Result<void> DataPlane::OpenBudgets() {
+  BudgetsOptions budgets{.instance = data_dir_->instance(),
+                         .holder = data_dir_->incarnation(),
+                         .lease_wait_ms = options_.lease_wait_ms,
+                         .standalone = standalone(),
+                         .journal_full = [this] { return journal_->full(); }};
+  if (standalone()) {
+    SW_TRY(const v1::UsageTotals totals, ReadUsage(options_.data_dir));
+    budgets.spent.assign(totals.accounts().begin(), totals.accounts().end());
+  }
+  budgets_ = std::make_unique<Budgets>(budgets, SystemClock());
   return {};
 }
 
@@ -67,10 +94,22 @@ Result<void> DataPlane::OpenBus() {
   }
   SW_TRY(bus_, NatsBus::Open(std::move(nats)));
   shipper_ = std::make_unique<Shipper>(*journal_, *bus_, *verifier_, SystemClock());
+  LeaseClientHooks hooks{
+      .highest_epoch = [this] { return journal_->highest_epoch(); },
+      .note_epoch =
+          [this](int64_t epoch) { return journal_->NoteInstruction(epoch, journal_->retired()); }};
+  SW_TRY(lease_client_,
+         LeaseClient::Start({.instance = data_dir_->instance(),
+                             .holder = data_dir_->incarnation(),
+                             .folder = journal_->folder(),
+                             .boot_id = ReadBootId()},
+                            std::move(hooks), *budgets_, *bus_, *verifier_, SystemClock()));
   return {};
 }
 
 Result<void> DataPlane::StartTraffic() {
+  rate_limits_ =
+      std::make_unique<RateLimits>(RateLimitOptions{.cluster = !standalone()}, SystemClock());
   ServerOptions server = options_.server;
   server.on_thread_start = [] { CrashMarker::PrepareThread(); };
   SW_TRY(server_, Server::Create(server, SystemClock()));
@@ -86,6 +125,10 @@ Result<void> DataPlane::StartTraffic() {
         *loop, PipelineServices{.meter = *meter_,
                                 .telemetry = telemetry_->shard(loop->index),
                                 .upstream = *pools_.back(),
+                                .estimator = estimator_,
+                                .budgets = budgets_.get(),
+                                .rate_limits = rate_limits_.get(),
+                                .names = &*names_,
                                 .on_disconnect = options_.on_disconnect}));
     pipelines.push_back(pipelines_.back().get());
   }
@@ -124,6 +167,19 @@ Result<void> DataPlane::StartFeed() {
   return {};
 }
 
+Result<void> DataPlane::StartLimitGossip() {
+  SW_TRY(limit_gossip_, LimitGossip::Start({.instance = data_dir_->instance(),
+                                            .incarnation = data_dir_->incarnation(),
+                                            .fleet =
+                                                [this] {
+                                                  const FeedStatus status = feed_->status();
+                                                  return FleetWord{.size = status.fleet_size,
+                                                                   .age_ms = status.unconfirmed_ms};
+                                                }},
+                                           *rate_limits_, *bus_, SystemClock()));
+  return {};
+}
+
 Result<void> DataPlane::StartOperators() {
   RegisterMetrics();
   SW_TRY(ops_, OpsServer::Start(options_.ops_listen,
@@ -152,7 +208,14 @@ void DataPlane::RegisterMetrics() {
   metrics_.Add([this](MetricsText& text) { telemetry_->Append(text); });
   metrics_.Add([this](MetricsText& text) { server_->Append(text); });
   metrics_.Add([this](MetricsText& text) { journal_->Collect(text); });
+  metrics_.Add([this](MetricsText& text) { budgets_->Collect(text); });
+  metrics_.Add([this](MetricsText& text) { rate_limits_->Collect(text); });
+  if (limit_gossip_ != nullptr)
+    metrics_.Add([this](MetricsText& text) { limit_gossip_->Collect(text); });
+  metrics_.Add([this](MetricsText& text) { names_->Append(text); });
   if (shipper_ != nullptr) metrics_.Add([this](MetricsText& text) { shipper_->Collect(text); });
+  if (lease_client_ != nullptr)
+    metrics_.Add([this](MetricsText& text) { lease_client_->Collect(text); });
   metrics_.Add([this](MetricsText& text) {
     if (feed_ != nullptr) {
       feed_->AppendMetrics(text);
@@ -192,8 +255,10 @@ void DataPlane::BeginDrain() {
 
 void DataPlane::Finish() {
   server_->Stop();
-  // Every attempt has ended with its frame: the journal can be closed.
-  journal_->AppendClosed();
+  // Every attempt has ended with its frame: what is left of the budgets goes back, and the journal
+  // can be closed.
+  if (lease_client_ != nullptr) lease_client_->Goodbye();
+  journal_->AppendClosed(budgets_->Closing());
   if (shipper_ != nullptr) {
     const Shipper::Flushed flushed = shipper_->Flush(kFlushMs);
     if (flushed.uncommitted_records > 0) {
@@ -202,6 +267,7 @@ void DataPlane::Finish() {
                  {"never_published", flushed.unshipped_records}});
     }
   }
+  if (limit_gossip_ != nullptr) limit_gossip_->Stop();
   if (feed_ != nullptr) {
     feed_->Goodbye();
     feed_->Stop();
@@ -213,6 +279,7 @@ void DataPlane::Finish() {
 // After a failed start some parts are missing; the loops go before what their frames refer to.
 DataPlane::~DataPlane() {
   ops_.reset();
+  if (limit_gossip_ != nullptr) limit_gossip_->Stop();
   if (feed_ != nullptr) feed_->Stop();
   if (files_ != nullptr) files_->Stop();
   if (server_ != nullptr) server_->Stop();

@@ -24,6 +24,7 @@ void SetDefaults(DataPlaneOptions& options) {
   options.access_log = "-";
   options.journal_bytes = int64_t{1} << 30;
   options.drain_timeout_ms = 600'000;
+  options.lease_wait_ms = 250;
 }
 
 void AddProcessFlags(Settings& settings, DataPlaneOptions& options, RawOptions& raw) {
@@ -88,6 +89,9 @@ void AddLimitFlags(Settings& settings, DataPlaneOptions& options, RawOptions& ra
                     "space for usage that the control plane has not confirmed");
   settings.Add("--journal-full", raw.journal_full,
                "when it is used up: count (keep serving, aggregate) or refuse");
+  settings.AddDuration(
+      "--lease-wait", options.lease_wait_ms,
+      "time that a request may wait for money of a budget that other data planes have");
   settings.Add("--on-disconnect", raw.on_disconnect,
                "when a client leaves: cancel the provider's answer, or drain it");
 }
@@ -123,6 +127,7 @@ void CheckTogether(DataPlaneOptions& options, const RawOptions& raw) {
   CheckRange("--header-bytes-max", raw.header_bytes_max, 1024, int64_t{1} << 20);
   options.server.limits.head.bytes_max = static_cast<size_t>(raw.header_bytes_max);
   CheckRange("--connections-max", options.server.connections_max, 1, 10'000'000);
+  CheckRange("--lease-wait", options.lease_wait_ms, 1, 10'000);
   CheckRange("--body-bytes-max", options.server.limits.body_bytes_max, 1, int64_t{1} << 32);
   const bool refuse = IsSecondOrExit("--journal-full", raw.journal_full, "count", "refuse");
   options.journal_full = refuse ? JournalFull::kRefuse : JournalFull::kCount;

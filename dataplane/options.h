@@ -35,6 +35,7 @@ struct DataPlaneOptions {
   JournalFull journal_full = JournalFull::kCount;
   OnDisconnect on_disconnect = OnDisconnect::kCancel;
   int64_t drain_timeout_ms = 0;
+  int64_t lease_wait_ms = 0;  // that a request may wait for what others hold of a budget
 
   std::string usage_dir;  // not empty: print the totals of this folder and exit
 };

@@ -23,18 +23,24 @@ ALLOWED = {
     "dataplane/dialect": {"common", "dataplane/exchange"},
     "dataplane/authn": {"common", "common/crypto", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/admission": {"common", "proto", "dataplane/snapshot", "dataplane/exchange"},
+    "dataplane/budgets": {"common", "common/crypto", "proto", "dataplane/snapshot", "dataplane/exchange"},
+    "dataplane/limits": {"common", "common/crypto", "proto", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/routing": {"common", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/metering": {"common", "common/crypto", "proto", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/telemetry": {"common", "proto", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/pipeline": {"common", "proto", "dataplane/snapshot", "dataplane/exchange", "dataplane/upstream",
-                           "dataplane/dialect", "dataplane/authn", "dataplane/admission", "dataplane/routing",
+                           "dataplane/dialect", "dataplane/authn", "dataplane/admission", "dataplane/routing", "dataplane/budgets",
+                           "dataplane/limits",
                            "dataplane/metering", "dataplane/telemetry"},
     "dataplane/server": {"common", "dataplane/snapshot", "dataplane/exchange", "dataplane/pipeline"},
     "controlplane/store": {"common", "common/crypto", "common/config", "proto"},
     "controlplane/publish": {"common", "common/crypto", "common/config", "proto", "controlplane/store"},
     "controlplane/ledger": {"common", "common/crypto", "proto", "controlplane/store"},
+    "controlplane/budgets": {"common", "common/crypto", "proto", "controlplane/store", "controlplane/ledger"},
+    "controlplane/alerts": {"common", "common/crypto", "common/config", "proto", "controlplane/store",
+                            "controlplane/ledger"},
     "controlplane/api": {"common", "common/crypto", "common/config", "proto", "controlplane/store",
-                         "controlplane/ledger"},
+                         "controlplane/ledger", "controlplane/budgets", "controlplane/alerts"},
     "controlplane/cli": {"common", "common/config", "common/crypto", "proto"},
 }
 # Third-party include prefix -> folders or files that may use it (tests are free).
@@ -169,6 +175,38 @@ def check_orphans(paths):
             yield path, 1, "header that nothing includes"
 
 
+COMPLAINTS = "docs/complaints.md"
+
+
+def names_of_tests(paths):
+    """Every name of a Catch2 test case and every Python test method."""
+    names = set()
+    for path in paths:
+        if path.startswith("tests/") and path.endswith(".cc"):
+            for literals in re.findall(r'\bTEST_CASE\(\s*((?:"(?:\\.|[^"\\])*"\s*)+)', (TOP / path).read_text()):
+                names.add("".join(re.findall(r'"((?:\\.|[^"\\])*)"', literals)))
+        elif path.startswith("tests/") and path.endswith(".py"):
+            names.update(re.findall(r"def (test_\w+)\(", (TOP / path).read_text()))
+    return names
+
+
+def check_complaints(paths):
+    """Each row of the tables names at least one test, and each test that is named exists."""
+    if COMPLAINTS not in paths:
+        return
+    known = names_of_tests(paths)
+    for number, line in enumerate((TOP / COMPLAINTS).read_text().splitlines(), 1):
+        cells = line.strip("|").split("|")
+        if not line.startswith("|") or len(cells) != 3 or set(cells[2].strip()) <= {"-"} or cells[2].strip() == "tests":
+            continue
+        named = re.findall(r"`([^`]+)`", cells[2])
+        if not named:
+            yield COMPLAINTS, number, "a complaint without a test"
+        for name in named:
+            if name not in known:
+                yield COMPLAINTS, number, f"no test is named '{name}'"
+
+
 def main():
     paths = tracked()
     findings = []
@@ -186,6 +224,7 @@ def main():
                             (check_calls, clean)):
             findings.extend((path, number, what) for number, what in check(path, text))
     findings.extend(check_orphans(paths))
+    findings.extend(check_complaints(paths))
     for path, number, what in sorted(findings):
         print(f"{path}:{number}: {what}")
     checked = sum(path.endswith(SOURCES) for path in paths)

@@ -121,4 +121,11 @@ Result<BaseUrl> ParseBaseUrl(std::string_view url) {
   return result;
 }
 
+Result<void> CheckAlertUrl(std::string_view url) {
+  if (url.size() > kUrlBytesMax) return Refuse("must be at most 2048 characters long");
+  if (url.contains('#')) return Refuse("must have no fragment");
+  SW_CHECK(ParseBaseUrl(url.substr(0, url.find('?'))));
+  return {};
+}
+
 }  // namespace spillway::config

@@ -1,89 +1,47 @@
 // What one resource shows by itself: names, required fields, ranges, forms.
 #include <algorithm>
 #include <format>
-#include <initializer_list>
 
 #include "common/config/base_url.h"
+#include "common/config/field_check.h"
 #include "common/config/findings.h"
 #include "common/config/host.h"
-#include "common/config/references.h"
-#include "common/config/violations.h"
-#include "common/ids.h"
-#include "common/money.h"
 #include "common/settings.h"
-#include "common/utf8.h"
 
 namespace spillway::config {
 namespace {
 
-constexpr int64_t kTimeoutMsMax = 86'400'000;
 constexpr int32_t kAttemptsMax = 10;
 constexpr int kTargetsMax = 64;
 constexpr int kCredentialsMax = 64;
 constexpr int kAllowedMax = 4096;
 constexpr int kSecretsMax = 8;
-constexpr Nanos kPriceMax = 1'000'000 * Nanos{1'000'000'000};
-constexpr int64_t kYear10000Ms = 253'402'300'800'000;
+constexpr int64_t kQueueMsMax = 600'000;
 constexpr size_t kDigestBytes = 32;
-constexpr std::string_view kNameRule =
-    "must be 1 to 128 letters, digits and ._:/- that begin with a letter or digit";
-
-// Text that is passed on or shown: UTF-8 without control characters, at most `bytes_max`.
-bool IsCleanText(std::string_view text, size_t bytes_max) {
-  return text.size() <= bytes_max && IsUtf8(text) &&
-         std::ranges::all_of(text, [](unsigned char c) { return c >= 0x20 && c != 0x7F; });
-}
 
 // The checks of one resource.
-class FieldCheck {
+class GatewayCheck : public FieldCheck {
  public:
-  FieldCheck(size_t index, Findings& findings) : index_(index), findings_(findings) {}
+  using FieldCheck::FieldCheck;
 
   void Check(const v1::Provider& provider);
   void Check(const v1::Model& model);
   void Check(const v1::Route& route);
-  void Check(const v1::Organization& organization) { Name(organization.name()); }
-  void Check(const v1::Team& team) { Name(team.name()); }
-  void Check(const v1::User& user) { Name(user.name()); }
+  void Check(const v1::Organization& organization) { Name("name", organization.name()); }
+  void Check(const v1::Team& team) { Name("name", team.name()); }
+  void Check(const v1::User& user) { Name("name", user.name()); }
   void Check(const v1::Key& key);
-  void Refuse(std::string field, std::string_view value, std::string allowed) {
-    findings_.Add(index_, std::move(field), value, std::move(allowed));
-  }
 
  private:
-  void Name(std::string_view name) {
-    if (!IsResourceName(name)) Refuse("name", name, std::string(kNameRule));
-  }
-  void Text(std::string field, std::string_view text, size_t bytes_max) {
-    if (IsCleanText(text, bytes_max)) return;
-    Refuse(std::move(field), "",
-           std::format("must be at most {} bytes of UTF-8 without control characters", bytes_max));
-  }
-  void Timeout(std::string field, int64_t ms) {
-    if (ms >= 0 && ms <= kTimeoutMsMax) return;
-    Refuse(std::move(field), FormatDurationMs(ms), "must be from 1ms to 24h");
-  }
-  void UsdPrice(std::string field, Nanos nanos) {
-    if (nanos >= 0 && nanos <= kPriceMax) return;
-    Refuse(std::move(field), FormatUsd(nanos), "must be from 0 to 1000000 USD per million tokens");
-  }
-  void AtMost(std::string field, int count, int count_max) {
-    if (count > count_max)
-      Refuse(std::move(field), std::to_string(count), std::format("must be at most {}", count_max));
-  }
-
   void BaseUrlOf(const v1::Provider& provider);
   void Tls(const v1::Provider& provider);
   void Credentials(const v1::Provider& provider);
-  void ApiKey(const std::string& field, const v1::Secret& secret);
+  void Action(const v1::LimitAction& action);
   void KeySecrets(const v1::Key& key);
-
-  size_t index_;
-  Findings& findings_;
 };
 
-void FieldCheck::Check(const v1::Provider& provider) {
-  Name(provider.name());
+void GatewayCheck::Check(const v1::Provider& provider) {
+  Name("name", provider.name());
   if (provider.dialect() != v1::DIALECT_OPENAI)
     Refuse("dialect", "", "is required: this version knows openai");
   BaseUrlOf(provider);
@@ -95,7 +53,7 @@ void FieldCheck::Check(const v1::Provider& provider) {
   Timeout("timeouts.total", provider.timeouts().total_ms());
 }
 
-void FieldCheck::BaseUrlOf(const v1::Provider& provider) {
+void GatewayCheck::BaseUrlOf(const v1::Provider& provider) {
   const std::string& url = provider.base_url();
   const auto parsed = ParseBaseUrl(url);
   if (parsed) return;
@@ -104,7 +62,7 @@ void FieldCheck::BaseUrlOf(const v1::Provider& provider) {
   Refuse("base_url", showable ? url : "", parsed.error().message);
 }
 
-void FieldCheck::Tls(const v1::Provider& provider) {
+void GatewayCheck::Tls(const v1::Provider& provider) {
   const v1::TlsOptions& tls = provider.tls();
   if (tls.ca_file().empty() && tls.server_name().empty()) return;
   if (!provider.base_url().starts_with("https://"))
@@ -115,49 +73,36 @@ void FieldCheck::Tls(const v1::Provider& provider) {
     Refuse("tls.server_name", tls.server_name(), name.error().message);
 }
 
-void FieldCheck::Credentials(const v1::Provider& provider) {
+void GatewayCheck::Credentials(const v1::Provider& provider) {
   AtMost("credentials", provider.credentials_size(), kCredentialsMax);
   for (int i = 0; i < provider.credentials_size(); ++i) {
     const v1::Credential& credential = provider.credentials(i);
     const std::string field = std::format("credentials[{}]", i);
-    if (!IsResourceName(credential.name()))
-      Refuse(field + ".name", credential.name(), std::string(kNameRule));
+    Name(field + ".name", credential.name());
     const auto same = [&](const v1::Credential& c) { return c.name() == credential.name(); };
     if (std::any_of(provider.credentials().begin(), provider.credentials().begin() + i, same))
       Refuse(field + ".name", credential.name(), "must not be used twice in one provider");
-    ApiKey(field + ".api_key", credential.api_key());
+    CheckSecret(field + ".api_key", credential.api_key());
   }
 }
 
-// Three forms are good: a plaintext on its way in, a sealed value, and a reference alone, which
-// stands for the value that is stored under it or is resolved later.
-void FieldCheck::ApiKey(const std::string& field, const v1::Secret& secret) {
-  if (secret.plaintext().empty() && !secret.has_sealed() && secret.reference().empty()) {
-    Refuse(field, "", "must not be empty");
-    return;
-  }
-  Text(field + ".reference", secret.reference(), 4096 + 16);
-  if (secret.plaintext().empty()) return;
-  if (const auto good = CheckCredentialText(secret.plaintext()); !good)
-    Refuse(field, secret.reference(), good.error().message);
-}
-
-void FieldCheck::Check(const v1::Model& model) {
-  Name(model.name());
+void GatewayCheck::Check(const v1::Model& model) {
+  Name("name", model.name());
   if (model.provider().empty()) Refuse("provider", "", "is required: the name of a provider");
   Text("upstream_model", model.upstream_model(), 256);
-  const v1::Price& price = model.price();
-  if (!price.has_input()) {
-    Refuse("price.input", "",
-           "is required: USD per million tokens, 0 for a model that costs nothing");
-  }
-  UsdPrice("price.input", price.input());
-  UsdPrice("price.output", price.output());
-  UsdPrice("price.cached_input", price.cached_input());
+  Range("output_tokens_max", model.output_tokens_max(), 0, kOutputTokensMax);
+  // One that is there without `input` is a mistake, never mixed with what is known elsewhere.
+  if (model.has_price()) return CheckPrice("price", model.price());
+  const v1::ResolvedPrice& resolved = model.resolved_price();
+  if (resolved.unpriced()) return;
+  if (resolved.has_price()) return CheckPrice("resolved_price", resolved.price());
+  Refuse("price.input", "",
+         "is required: USD per million tokens, 0 for a model that costs nothing; neither a price "
+         "book nor the shipped catalogue knows this one");
 }
 
-void FieldCheck::Check(const v1::Route& route) {
-  Name(route.name());
+void GatewayCheck::Check(const v1::Route& route) {
+  Name("name", route.name());
   if (!v1::Route::Strategy_IsValid(route.strategy()))
     Refuse("strategy", std::to_string(route.strategy()), "this version knows priority");
   if (route.targets().empty()) Refuse("targets", "", "must name at least one model");
@@ -174,10 +119,28 @@ void FieldCheck::Check(const v1::Route& route) {
     Refuse("retry.attempts", std::to_string(attempts),
            std::format("must be from 1 to {}", kAttemptsMax));
   }
+  Action(route.limit_action());
 }
 
-void FieldCheck::Check(const v1::Key& key) {
-  Name(key.name());
+void GatewayCheck::Action(const v1::LimitAction& action) {
+  const bool queue = action.action() == v1::LimitAction::ACTION_QUEUE;
+  const bool downgrade = action.action() == v1::LimitAction::ACTION_DOWNGRADE;
+  if (!v1::LimitAction::Action_IsValid(action.action()))
+    Refuse("limit_action", std::to_string(action.action()), "must be reject, queue or downgrade");
+  if (queue && (action.deadline_ms() < 1 || action.deadline_ms() > kQueueMsMax)) {
+    Refuse("limit_action.queue.deadline", FormatDurationMs(action.deadline_ms()),
+           "must be from 1ms to 10m");
+  }
+  if (!queue && action.deadline_ms() != 0)
+    Refuse("limit_action.queue.deadline", "", "must be absent where nothing is queued");
+  if (downgrade && action.to().empty())
+    Refuse("limit_action.downgrade.to", "", "is required: a model or route");
+  if (!downgrade && !action.to().empty())
+    Refuse("limit_action.downgrade.to", action.to(), "must be absent without a downgrade");
+}
+
+void GatewayCheck::Check(const v1::Key& key) {
+  Name("name", key.name());
   AtMost("routes", key.routes_size(), kAllowedMax);
   AtMost("models", key.models_size(), kAllowedMax);
   Text("feature", key.feature(), 128);
@@ -189,7 +152,7 @@ void FieldCheck::Check(const v1::Key& key) {
   KeySecrets(key);
 }
 
-void FieldCheck::KeySecrets(const v1::Key& key) {
+void GatewayCheck::KeySecrets(const v1::Key& key) {
   AtMost("secrets", key.secrets_size(), kSecretsMax);
   for (int i = 0; i < key.secrets_size(); ++i) {
     const v1::KeySecret& secret = key.secrets(i);
@@ -206,7 +169,7 @@ void FieldCheck::KeySecrets(const v1::Key& key) {
 void CheckFields(const std::vector<v1::Resource>& resources, Findings& findings) {
   for (size_t i = 0; i < resources.size(); ++i) {
     const v1::Resource& resource = resources[i];
-    FieldCheck check(i, findings);
+    GatewayCheck check(i, findings);
     switch (resource.kind_case()) {
       case v1::Resource::kProvider:
         check.Check(resource.provider());
@@ -228,6 +191,12 @@ void CheckFields(const std::vector<v1::Resource>& resources, Findings& findings)
         break;
       case v1::Resource::kKey:
         check.Check(resource.key());
+        break;
+      case v1::Resource::kBudget:
+      case v1::Resource::kRateLimit:
+      case v1::Resource::kAlertSink:
+      case v1::Resource::kPriceBook:
+        CheckMoneyFields(resource, i, findings);
         break;
       case v1::Resource::KIND_NOT_SET:
         check.Refuse("", "", "must be a resource of a known kind");

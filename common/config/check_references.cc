@@ -37,8 +37,11 @@ class Directory {
 
 class ReferenceCheck {
  public:
-  ReferenceCheck(const Directory& directory, size_t index, Findings& findings)
-      : directory_(directory), index_(index), findings_(findings) {}
+  ReferenceCheck(const Directory& directory, size_t index, bool keys_elsewhere, Findings& findings)
+      : directory_(directory),
+        index_(index),
+        keys_elsewhere_(keys_elsewhere),
+        findings_(findings) {}
 
   void Check(const v1::Model& model) const {
     if (!model.provider().empty()) Need(v1::KIND_PROVIDER, "provider", model.provider());
@@ -55,6 +58,26 @@ class ReferenceCheck {
       findings_.Add(index_, std::format("fallbacks[{}]", i), name,
                     "must name a declared model or route");
     }
+    NeedModelOrRoute("limit_action.downgrade.to", route.limit_action().to());
+  }
+
+  void Check(const v1::Budget& budget) const {
+    CheckScope(budget.scope());
+    NeedModelOrRoute("on_exhausted.downgrade", budget.downgrade_to());
+    for (int i = 0; i < budget.notify_size(); ++i) {
+      if (!Knows(v1::KIND_ALERT_SINK, budget.notify(i)))
+        Need(v1::KIND_ALERT_SINK, std::format("notify[{}]", i), budget.notify(i));
+    }
+  }
+
+  // Users, features and tags come from the callers too: they need not be declared.
+  void CheckScope(const v1::Scope& scope) const {
+    NeedNamed(v1::KIND_ORGANIZATION, "scope.organization", scope.organization());
+    NeedNamed(v1::KIND_TEAM, "scope.team", scope.team());
+    if (!keys_elsewhere_) NeedNamed(v1::KIND_KEY, "scope.key", scope.key());
+    NeedModelOrRoute("scope.route", scope.route());
+    NeedNamed(v1::KIND_MODEL, "scope.model", scope.model());
+    NeedNamed(v1::KIND_PROVIDER, "scope.provider", scope.provider());
   }
 
   void Check(const v1::Team& team) const {
@@ -93,6 +116,15 @@ class ReferenceCheck {
                   std::format("must name a declared {}", NameOf(kind)));
   }
 
+  void NeedNamed(v1::Kind kind, std::string_view field, std::string_view name) const {
+    if (!name.empty()) Need(kind, std::string(field), name);
+  }
+
+  void NeedModelOrRoute(std::string_view field, std::string_view name) const {
+    if (name.empty() || Knows(v1::KIND_ROUTE, name) || Knows(v1::KIND_MODEL, name)) return;
+    findings_.Add(index_, std::string(field), name, "must name a declared model or route");
+  }
+
   // Spend is charged to all owners of a key: they must belong together.
   void CheckOwners(const v1::Key& key) const {
     const v1::Resource* user = directory_.Find(v1::KIND_USER, key.user());
@@ -112,6 +144,7 @@ class ReferenceCheck {
 
   const Directory& directory_;
   size_t index_;
+  bool keys_elsewhere_;
   Findings& findings_;
 };
 
@@ -129,20 +162,51 @@ void CheckDigests(const std::vector<v1::Resource>& resources, Findings& findings
   }
 }
 
+// Two budgets with one id would spend each other's money.
+void CheckBudgetIds(const std::vector<v1::Resource>& resources, Findings& findings) {
+  std::unordered_map<std::string_view, std::string_view> owners;
+  for (size_t i = 0; i < resources.size(); ++i) {
+    const v1::Budget& budget = resources[i].budget();
+    if (budget.id().empty()) continue;
+    const auto [owner, fresh] = owners.try_emplace(budget.id(), budget.name());
+    if (!fresh)
+      findings.Add(i, "id", budget.id(), std::format("is the id of budget {} too", owner->second));
+  }
+}
+
+void CheckUnknownPrices(const std::vector<v1::Resource>& resources, Findings& findings) {
+  const v1::PriceBook* first = nullptr;
+  for (size_t i = 0; i < resources.size(); ++i) {
+    const v1::PriceBook& book = resources[i].price_book();
+    if (book.unknown() == v1::UNKNOWN_PRICE_UNSPECIFIED) continue;
+    if (first != nullptr) {
+      findings.Add(i, "unknown", "",
+                   std::format("must be said once: price book {} says it too", first->name()));
+    } else {
+      first = &book;
+    }
+  }
+}
+
 }  // namespace
 
-void CheckReferences(const std::vector<v1::Resource>& resources, Findings& findings) {
+void CheckReferences(const std::vector<v1::Resource>& resources, bool keys_elsewhere,
+                     Findings& findings) {
   const Directory directory(resources, findings);
   for (size_t i = 0; i < resources.size(); ++i) {
     const v1::Resource& resource = resources[i];
-    const ReferenceCheck check(directory, i, findings);
+    const ReferenceCheck check(directory, i, keys_elsewhere, findings);
     if (resource.has_model()) check.Check(resource.model());
     if (resource.has_route()) check.Check(resource.route());
     if (resource.has_team()) check.Check(resource.team());
     if (resource.has_user()) check.Check(resource.user());
     if (resource.has_key()) check.Check(resource.key());
+    if (resource.has_budget()) check.Check(resource.budget());
+    if (resource.has_rate_limit()) check.CheckScope(resource.rate_limit().scope());
   }
   CheckDigests(resources, findings);
+  CheckBudgetIds(resources, findings);
+  CheckUnknownPrices(resources, findings);
 }
 
 }  // namespace spillway::config

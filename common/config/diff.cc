@@ -2,6 +2,7 @@
 #include <map>
 
 #include "common/config/form.h"
+#include "common/config/form_builder.h"
 #include "common/config/resource.h"
 
 namespace spillway::config {
@@ -20,6 +21,7 @@ struct FlattenValue {
 
   void operator()(const Plain& plain) const { out.push_back({path, plain.text}); }
   void operator()(const Quotable& text) const { out.push_back({path, text.text}); }
+  void operator()(const PlainList& list) const { (*this)(list.texts); }
   void operator()(const std::vector<std::string>& texts) const {
     std::string joined;
     for (const std::string& text : texts) joined += (joined.empty() ? "" : ", ") + text;
@@ -40,9 +42,23 @@ void Flatten(const FormFields& fields, const std::string& prefix, std::vector<Fl
   }
 }
 
+// What a file does not write shows in no form: what follows from price books and the catalogue.
+FormFields ResolvedForm(const v1::Resource& resource) {
+  const v1::ResolvedPrice& resolved = resource.model().resolved_price();
+  return FormBuilder()
+      .Inner("resolved_price", FormBuilder()
+                                   .Text("source", resolved.source())
+                                   .Add(PriceForm(resolved.price()))
+                                   .Flag("unpriced", resolved.unpriced())
+                                   .Number("output_tokens_max", resolved.output_tokens_max())
+                                   .Take())
+      .Take();
+}
+
 std::vector<FlatField> FlatFormOf(const v1::Resource& resource) {
   std::vector<FlatField> fields;
   Flatten(FormOf(resource), "", fields);
+  Flatten(ResolvedForm(resource), "", fields);
   return fields;
 }
 
@@ -59,7 +75,13 @@ bool SameValue(const v1::Secret& before, const v1::Secret& after) {
          before.sealed().SerializeAsString() == after.sealed().SerializeAsString();
 }
 
-// A credential that keeps its reference but has another value: the reference alone would hide it.
+// A secret that keeps its reference but has another value: the reference alone would hide it.
+void DiffSecret(std::string field, const v1::Secret& before, const v1::Secret& after,
+                std::vector<v1::FieldChange>& changes) {
+  if (before.reference() != after.reference() || SameValue(before, after)) return;
+  AddChange(std::move(field), after.reference(), after.reference() + " (new value)", changes);
+}
+
 void DiffCredentials(const v1::Provider& before, const v1::Provider& after,
                      std::vector<v1::FieldChange>& changes) {
   std::map<std::string_view, const v1::Secret*> old;
@@ -67,13 +89,9 @@ void DiffCredentials(const v1::Provider& before, const v1::Provider& after,
     old[credential.name()] = &credential.api_key();
   for (const v1::Credential& credential : after.credentials()) {
     const auto found = old.find(credential.name());
-    const v1::Secret& secret = credential.api_key();
-    if (found == old.end() || found->second->reference() != secret.reference() ||
-        SameValue(*found->second, secret)) {
-      continue;
-    }
-    AddChange(std::format("credentials[{}].api_key", credential.name()), secret.reference(),
-              secret.reference() + " (new value)", changes);
+    if (found == old.end()) continue;
+    DiffSecret(std::format("credentials[{}].api_key", credential.name()), *found->second,
+               credential.api_key(), changes);
   }
 }
 
@@ -128,6 +146,11 @@ std::vector<v1::FieldChange> DiffFields(const v1::Resource& before, const v1::Re
   }
   DiffCredentials(before.provider(), after.provider(), changes);
   DiffKeySecrets(before.key(), after.key(), changes);
+  if (before.has_alert_sink() && after.has_alert_sink()) {
+    DiffSecret("url", before.alert_sink().url(), after.alert_sink().url(), changes);
+    DiffSecret("signing_secret", before.alert_sink().signing_secret(),
+               after.alert_sink().signing_secret(), changes);
+  }
   return changes;
 }
 

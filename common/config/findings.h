@@ -33,7 +33,10 @@ class Findings {
 
 // The passes. Each looks at one thing in every resource.
 void CheckFields(const std::vector<v1::Resource>& resources, Findings& findings);
-void CheckReferences(const std::vector<v1::Resource>& resources, Findings& findings);
+// `keys_elsewhere`: keys are not among the resources, so none is missed.
+void CheckReferences(const std::vector<v1::Resource>& resources, bool keys_elsewhere,
+                     Findings& findings);
+void CheckDowngradeCycles(const std::vector<v1::Resource>& resources, Findings& findings);
 void CheckFallbackCycles(const std::vector<v1::Resource>& resources, Findings& findings);
 
 }  // namespace spillway::config

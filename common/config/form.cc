@@ -1,49 +1,12 @@
 #include "common/config/form.h"
 
+#include "common/config/form_builder.h"
 #include "common/config/references.h"
-#include "common/money.h"
-#include "common/settings.h"
 #include "common/utc.h"
 
 namespace spillway::config {
-namespace {
 
-// Adds what is not at its default.
-class FormBuilder {
- public:
-  FormBuilder& Text(std::string name, const std::string& text) {
-    if (!text.empty()) fields_.push_back({std::move(name), Quotable{text}});
-    return *this;
-  }
-  FormBuilder& Word(std::string name, std::string text) {
-    if (!text.empty()) fields_.push_back({std::move(name), Plain{std::move(text)}});
-    return *this;
-  }
-  FormBuilder& Duration(std::string name, int64_t ms) {
-    return Word(std::move(name), ms == 0 ? "" : FormatDurationMs(ms));
-  }
-  FormBuilder& Texts(std::string name,
-                     const google::protobuf::RepeatedPtrField<std::string>& texts) {
-    if (!texts.empty())
-      fields_.push_back({std::move(name), std::vector<std::string>(texts.begin(), texts.end())});
-    return *this;
-  }
-  FormBuilder& Inner(std::string name, FormFields fields) {
-    if (!fields.empty()) fields_.push_back({std::move(name), std::move(fields)});
-    return *this;
-  }
-  // Also when empty: `credentials: []` says something.
-  FormBuilder& List(std::string name, std::vector<FormFields> items) {
-    fields_.push_back({std::move(name), std::move(items)});
-    return *this;
-  }
-  FormFields Take() { return std::move(fields_); }
-
- private:
-  FormFields fields_;
-};
-
-std::string Date(int64_t unix_ms) {
+std::string DateText(int64_t unix_ms) {
   constexpr std::string_view kMidnight = "T00:00:00.000Z";
   if (unix_ms == 0) return {};
   std::string text = FormatUtc(unix_ms);
@@ -58,11 +21,13 @@ FormFields SecretForm(std::string name, const std::string& reference) {
   return form.Inner(std::move(name), FormBuilder().Text("reference", reference).Take()).Take();
 }
 
+namespace {
+
 FormFields CredentialForm(const v1::Credential& credential) {
-  FormFields fields = FormBuilder().Text("name", credential.name()).Take();
-  for (FormField& field : SecretForm("api_key", credential.api_key().reference()))
-    fields.push_back(std::move(field));
-  return fields;
+  return FormBuilder()
+      .Text("name", credential.name())
+      .Add(SecretForm("api_key", credential.api_key().reference()))
+      .Take();
 }
 
 FormFields Form(const v1::Provider& provider) {
@@ -89,18 +54,38 @@ FormFields Form(const v1::Provider& provider) {
 }
 
 FormFields Form(const v1::Model& model) {
-  const v1::Price& price = model.price();
-  const auto usd = [](bool present, int64_t nanos) { return present ? FormatUsd(nanos) : ""; };
+  // What came from a price book or the catalogue would be read back as written by hand.
+  const bool filled_in = model.output_tokens_max() == model.resolved_price().output_tokens_max();
   return FormBuilder()
       .Text("name", model.name())
       .Text("provider", model.provider())
       .Text("upstream_model", model.upstream_model())
-      .Inner("price", FormBuilder()
-                          .Word("input", usd(price.has_input(), price.input()))
-                          .Word("output", usd(price.has_output(), price.output()))
-                          .Word("cached_input", usd(price.has_cached_input(), price.cached_input()))
-                          .Take())
+      .Inner("price", PriceForm(model.price()))
+      .Number("output_tokens_max", filled_in ? 0 : model.output_tokens_max())
       .Take();
+}
+
+FormFields LimitActionForm(const v1::LimitAction& action) {
+  switch (action.action()) {
+    case v1::LimitAction::ACTION_REJECT:
+      return FormBuilder().Word("limit_action", "reject").Take();
+    case v1::LimitAction::ACTION_QUEUE:
+      return FormBuilder()
+          .Inner(
+              "limit_action",
+              FormBuilder()
+                  .Inner("queue", FormBuilder().Duration("deadline", action.deadline_ms()).Take())
+                  .Take())
+          .Take();
+    case v1::LimitAction::ACTION_DOWNGRADE:
+      return FormBuilder()
+          .Inner(
+              "limit_action",
+              FormBuilder().Inner("downgrade", FormBuilder().Text("to", action.to()).Take()).Take())
+          .Take();
+    default:
+      return {};
+  }
 }
 
 FormFields Form(const v1::Route& route) {
@@ -111,14 +96,13 @@ FormFields Form(const v1::Route& route) {
                           .Duration("timeout", target.timeout_ms())
                           .Take());
   }
-  const int32_t attempts = route.retry().attempts();
   return FormBuilder()
       .Text("name", route.name())
       .Word("strategy", route.strategy() == v1::Route::STRATEGY_PRIORITY ? "priority" : "")
       .List("targets", std::move(targets))
       .Texts("fallbacks", route.fallbacks())
-      .Inner("retry",
-             FormBuilder().Word("attempts", attempts == 0 ? "" : std::to_string(attempts)).Take())
+      .Inner("retry", FormBuilder().Number("attempts", route.retry().attempts()).Take())
+      .Add(LimitActionForm(route.limit_action()))
       .Take();
 }
 
@@ -135,22 +119,18 @@ FormFields Form(const v1::User& user) {
 }
 
 FormFields Form(const v1::Key& key) {
-  FormFields fields = FormBuilder()
-                          .Text("name", key.name())
-                          .Text("team", key.team())
-                          .Text("user", key.user())
-                          .Text("organization", key.organization())
-                          .Texts("routes", key.routes())
-                          .Texts("models", key.models())
-                          .Word("expires", Date(key.expires_at_ms()))
-                          .Word("revoked", key.revoked() ? "true" : "")
-                          .Text("feature", key.feature())
-                          .Take();
-  if (!key.secret_reference().empty()) {
-    for (FormField& field : SecretForm("secret", key.secret_reference()))
-      fields.push_back(std::move(field));
-  }
-  return fields;
+  FormBuilder form;
+  form.Text("name", key.name())
+      .Text("team", key.team())
+      .Text("user", key.user())
+      .Text("organization", key.organization())
+      .Texts("routes", key.routes())
+      .Texts("models", key.models())
+      .Word("expires", DateText(key.expires_at_ms()))
+      .Flag("revoked", key.revoked())
+      .Text("feature", key.feature());
+  if (!key.secret_reference().empty()) form.Add(SecretForm("secret", key.secret_reference()));
+  return form.Take();
 }
 
 }  // namespace
@@ -171,6 +151,14 @@ FormFields FormOf(const v1::Resource& resource) {
       return Form(resource.user());
     case v1::Resource::kKey:
       return Form(resource.key());
+    case v1::Resource::kBudget:
+      return Form(resource.budget());
+    case v1::Resource::kRateLimit:
+      return Form(resource.rate_limit());
+    case v1::Resource::kAlertSink:
+      return Form(resource.alert_sink());
+    case v1::Resource::kPriceBook:
+      return Form(resource.price_book());
     case v1::Resource::KIND_NOT_SET:
       return {};
   }

@@ -19,9 +19,13 @@ struct Plain {  // a number, duration, date or keyword: never in quotes
 struct Quotable {  // any text
   std::string text;
 };
+struct PlainList {
+  std::vector<std::string> texts;
+};
 struct FormField {
-  std::string name;
-  std::variant<Plain, Quotable, std::vector<std::string>, FormFields, std::vector<FormFields>>
+  std::string name;  // of a map whose names the file chooses: any text
+  std::variant<Plain, Quotable, PlainList, std::vector<std::string>, FormFields,
+               std::vector<FormFields>>
       value;
 };
 

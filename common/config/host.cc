@@ -77,12 +77,12 @@ bool IsForbidden6(std::span<const uint8_t> address) {
          IsForbidden4(address.subspan(12, 4));
 }
 
-std::unexpected<Error> Refuse(std::string message) {
+std::unexpected<Error> RefuseHost(std::string message) {
   return Fail(ErrorCode::kInvalidConfig, std::move(message));
 }
 
 std::unexpected<Error> RefuseForbidden() {
-  return Refuse("must not be a link-local, metadata, multicast or unspecified address");
+  return RefuseHost("must not be a link-local, metadata, multicast or unspecified address");
 }
 
 Result<std::string> ParseAddress6(const std::string& text) {
@@ -91,7 +91,7 @@ Result<std::string> ParseAddress6(const std::string& text) {
   if (inet_pton(AF_INET6, text.c_str(), address.data()) != 1 ||
       inet_ntop(AF_INET6, address.data(), canonical.data(), canonical.size()) == nullptr ||
       text != canonical.data()) {
-    return Refuse("an IPv6 host must be written in its canonical form, such as [2001:db8::1]");
+    return RefuseHost("an IPv6 host must be written in its canonical form, such as [2001:db8::1]");
   }
   if (IsForbiddenAddress(address)) return RefuseForbidden();
   return text;
@@ -101,7 +101,7 @@ Result<std::string> ParseAddress6(const std::string& text) {
 Result<std::string> ParseAddress4(const std::string& text) {
   std::array<uint8_t, 4> address{};
   if (inet_pton(AF_INET, text.c_str(), address.data()) != 1)
-    return Refuse("a numeric host must be four plain decimal numbers, such as 192.0.2.1");
+    return RefuseHost("a numeric host must be four plain decimal numbers, such as 192.0.2.1");
   if (IsForbiddenAddress(address)) return RefuseForbidden();
   return text;
 }
@@ -122,19 +122,21 @@ bool LooksNumeric(std::string_view last_label) {
 }
 
 Result<std::string> ParseName(std::string name) {
-  if (name.empty() || name.size() > 253) return Refuse("the host must be 1 to 253 characters long");
+  if (name.empty() || name.size() > 253)
+    return RefuseHost("the host must be 1 to 253 characters long");
   const std::string_view last = std::string_view(name).substr(name.rfind('.') + 1);
   if (LooksNumeric(last)) return ParseAddress4(name);
   std::string_view rest = name;
   for (bool more = true; more;) {
     const size_t dot = rest.find('.');
     if (!IsLabel(rest.substr(0, dot)))
-      return Refuse("the host must be a DNS name (letters, digits, '-', '_', '.') or an address");
+      return RefuseHost(
+          "the host must be a DNS name (letters, digits, '-', '_', '.') or an address");
     more = dot != std::string_view::npos;
     if (more) rest.remove_prefix(dot + 1);
   }
   if (name == "metadata" || name == "metadata.google.internal" || name == "metadata.goog")
-    return Refuse("must not be a cloud's metadata service");
+    return RefuseHost("must not be a cloud's metadata service");
   return name;
 }
 
@@ -150,7 +152,7 @@ Result<std::string> ParseHost(std::string_view host, bool bracketed) {
   for (char& c : lower) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
-  if (lower.contains('\0')) return Refuse("the host must not hold a NUL character");
+  if (lower.contains('\0')) return RefuseHost("the host must not hold a NUL character");
   return bracketed ? ParseAddress6(lower) : ParseName(std::move(lower));
 }
 

@@ -48,7 +48,8 @@ class Renderer {
     for (const FormField& field : fields) {
       if (!first) out_.append(indent, ' ');
       first = false;
-      out_.append(field.name).append(":");
+      AppendText(out_, field.name);
+      out_ += ':';
       std::visit([&](const auto& value) { Value(value, indent); }, field.value);
     }
   }
@@ -68,6 +69,13 @@ class Renderer {
     out_ += ' ';
     AppendText(out_, text.text);
     out_ += '\n';
+  }
+
+  void Value(const PlainList& list, size_t) {
+    out_ += " [";
+    for (size_t i = 0; i < list.texts.size(); ++i)
+      out_.append(i > 0 ? ", " : "").append(list.texts[i]);
+    out_ += "]\n";
   }
 
   void Value(const std::vector<std::string>& texts, size_t) {

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include <algorithm>
 #include <format>
 
 namespace spillway::config {
@@ -25,6 +26,10 @@ static_assert(IsField(v1::KIND_ORGANIZATION, v1::Resource::kOrganizationFieldNum
 static_assert(IsField(v1::KIND_TEAM, v1::Resource::kTeamFieldNumber));
 static_assert(IsField(v1::KIND_USER, v1::Resource::kUserFieldNumber));
 static_assert(IsField(v1::KIND_KEY, v1::Resource::kKeyFieldNumber));
+static_assert(IsField(v1::KIND_BUDGET, v1::Resource::kBudgetFieldNumber));
+static_assert(IsField(v1::KIND_RATE_LIMIT, v1::Resource::kRateLimitFieldNumber));
+static_assert(IsField(v1::KIND_ALERT_SINK, v1::Resource::kAlertSinkFieldNumber));
+static_assert(IsField(v1::KIND_PRICE_BOOK, v1::Resource::kPriceBookFieldNumber));
 
 // The message inside; nullptr: the resource is of no kind.
 const Message* InnerOf(const v1::Resource& resource) {
@@ -61,19 +66,30 @@ std::string_view NameOf(v1::Kind kind) {
       return "user";
     case v1::KIND_KEY:
       return "key";
+    case v1::KIND_BUDGET:
+      return "budget";
+    case v1::KIND_RATE_LIMIT:
+      return "rate_limit";
+    case v1::KIND_ALERT_SINK:
+      return "alert_sink";
+    case v1::KIND_PRICE_BOOK:
+      return "price_book";
     default:
       return "unknown";
   }
 }
 
 const std::vector<v1::Kind>& AllKinds() {
-  static const std::vector<v1::Kind> kinds = {v1::KIND_PROVIDER,     v1::KIND_MODEL, v1::KIND_ROUTE,
-                                              v1::KIND_ORGANIZATION, v1::KIND_TEAM,  v1::KIND_USER,
-                                              v1::KIND_KEY};
+  static const std::vector<v1::Kind> kinds = {
+      v1::KIND_PROVIDER,   v1::KIND_MODEL,      v1::KIND_ROUTE,     v1::KIND_ORGANIZATION,
+      v1::KIND_TEAM,       v1::KIND_USER,       v1::KIND_KEY,       v1::KIND_BUDGET,
+      v1::KIND_RATE_LIMIT, v1::KIND_ALERT_SINK, v1::KIND_PRICE_BOOK};
   return kinds;
 }
 
-std::optional<v1::Kind> KindNamed(std::string_view name) {
+std::optional<v1::Kind> KindNamed(std::string_view written) {
+  std::string name(written);
+  std::ranges::replace(name, '-', '_');
   for (const v1::Kind kind : AllKinds()) {
     const std::string_view singular = NameOf(kind);
     if (name == singular) return kind;
@@ -105,6 +121,14 @@ const std::string& NameOf(const v1::Resource& resource) {
       return resource.user().name();
     case v1::Resource::kKey:
       return resource.key().name();
+    case v1::Resource::kBudget:
+      return resource.budget().name();
+    case v1::Resource::kRateLimit:
+      return resource.rate_limit().name();
+    case v1::Resource::kAlertSink:
+      return resource.alert_sink().name();
+    case v1::Resource::kPriceBook:
+      return resource.price_book().name();
     case v1::Resource::KIND_NOT_SET:
       return nameless;
   }
@@ -135,15 +159,26 @@ Result<v1::Resource> FromEntry(const v1::Entry& entry) {
   return resource;
 }
 
+namespace {
+
+void Redact(v1::Secret& secret) {
+  secret.clear_plaintext();
+  secret.clear_sealed();
+}
+
+}  // namespace
+
 v1::Resource Redacted(v1::Resource resource) {
   if (resource.has_provider()) {
     for (v1::Credential& credential : *resource.mutable_provider()->mutable_credentials()) {
-      if (!credential.has_api_key()) continue;
-      credential.mutable_api_key()->clear_plaintext();
-      credential.mutable_api_key()->clear_sealed();
+      if (credential.has_api_key()) Redact(*credential.mutable_api_key());
     }
   } else if (resource.has_key()) {
     for (v1::KeySecret& secret : *resource.mutable_key()->mutable_secrets()) secret.clear_sha256();
+  } else if (resource.has_alert_sink()) {
+    v1::AlertSink& sink = *resource.mutable_alert_sink();
+    if (sink.has_url()) Redact(*sink.mutable_url());
+    if (sink.has_signing_secret()) Redact(*sink.mutable_signing_secret());
   }
   return resource;
 }

@@ -12,7 +12,8 @@
 
 namespace spillway::config {
 
-// "provider", "model", ... and back; the plural is accepted too ("providers").
+// "provider", "model", ... and back; the plural is accepted too ("providers"),
+// and a dash for the underscore ("rate-limits").
 std::string_view NameOf(v1::Kind kind);
 std::optional<v1::Kind> KindNamed(std::string_view name);
 const std::vector<v1::Kind>& AllKinds();

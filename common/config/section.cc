@@ -4,11 +4,14 @@
 #include <charconv>
 #include <format>
 #include <numeric>
+#include <set>
 
 namespace spillway::config {
 namespace {
 
-constexpr size_t kTextBytesMax = 8192;
+constexpr size_t kFieldBytesMax = 8192;
+constexpr size_t kNameBytesMax = 256;
+constexpr size_t kNamesMax = 20'000;
 
 bool HasControls(std::string_view text) {
   return std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
@@ -86,7 +89,7 @@ const YamlNode* Section::Scalar(std::string_view field) {
     Refuse(field, "", "must be a single value");
     return nullptr;
   }
-  if (node->text.size() > kTextBytesMax || HasControls(node->text)) {
+  if (node->text.size() > kFieldBytesMax || HasControls(node->text)) {
     Refuse(field, "", "must be at most 8192 bytes without control characters");
     return nullptr;
   }
@@ -105,7 +108,7 @@ std::optional<std::vector<std::string>> Section::Texts(std::string_view field) {
   std::vector<std::string> texts;
   bool good = node->type == YamlNode::Type::kSequence;
   for (const YamlNode* item : node->items) {
-    good = good && item->type == YamlNode::Type::kScalar && item->text.size() <= kTextBytesMax &&
+    good = good && item->type == YamlNode::Type::kScalar && item->text.size() <= kFieldBytesMax &&
            !HasControls(item->text);
     if (good) texts.push_back(item->text);
   }
@@ -169,6 +172,33 @@ void Section::Each(std::string_view field, const Read& read) {
     Section item(reading_, *node->items[i], resource_, PathOf(item_path));
     read(item);
     item.Finish();
+  }
+}
+
+// Without Finish, which would look for each name among all of them.
+void Section::EachNamed(std::string_view field, const ReadNamed& read) {
+  const YamlNode* node = Find(field);
+  if (node == nullptr) return;
+  if (node->type != YamlNode::Type::kMap) return Refuse(field, "", "must be a map of fields");
+  if (node->items.size() > 2 * kNamesMax)
+    return Refuse(field, "", std::format("must have at most {} names", kNamesMax));
+  Section names(reading_, *node, resource_, PathOf(field));
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i + 1 < node->items.size(); i += 2) {
+    const YamlNode& name = *node->items[i];
+    const YamlNode& value = *node->items[i + 1];
+    if (name.type != YamlNode::Type::kScalar || name.text.empty() ||
+        name.text.size() > kNameBytesMax || HasControls(name.text)) {
+      names.Refuse("", "", "names must be texts of 1 to 256 bytes without control characters");
+    } else if (!seen.insert(name.text).second) {
+      names.Refuse(name.text, "", "must not be given twice");
+    } else if (value.type != YamlNode::Type::kMap) {
+      names.Refuse(name.text, "", "must be a map of fields");
+    } else {
+      Section entry(reading_, value, resource_, names.PathOf(name.text));
+      read(name.text, entry);
+      entry.Finish();
+    }
   }
 }
 

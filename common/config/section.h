@@ -49,6 +49,10 @@ class Section {
   void Inner(std::string_view field, const Read& read);
   // The same for each map of a list.
   void Each(std::string_view field, const Read& read);
+  // The same for each map under a name of the file's own choosing, in the order
+  // written; at most 20,000.
+  using ReadNamed = std::function<void(const std::string& name, Section&)>;
+  void EachNamed(std::string_view field, const ReadNamed& read);
 
   // Reports `field`; `value` is never a secret.
   void Refuse(std::string_view field, std::string_view value, std::string_view allowed);

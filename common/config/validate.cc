@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "common/config/findings.h"
+#include "common/config/prices.h"
 #include "common/config/resource.h"
 #include "common/config/violations.h"
 
@@ -31,12 +32,13 @@ std::vector<v1::Violation> Findings::Sorted() && {
   return std::move(violations).Take();
 }
 
-Validation Validate(std::vector<v1::Resource> resources) {
+Validation Validate(std::vector<v1::Resource> resources, const ValidateOptions& options) {
   Validation validation;
   Findings findings(resources);
   CheckFields(resources, findings);
-  CheckReferences(resources, findings);
+  CheckReferences(resources, options.keys_elsewhere, findings);
   CheckFallbackCycles(resources, findings);
+  CheckDowngradeCycles(resources, findings);
   validation.violations = std::move(findings).Sorted();
   if (validation.ok()) validation.validated.resources_ = std::move(resources);
   return validation;
@@ -45,6 +47,7 @@ Validation Validate(std::vector<v1::Resource> resources) {
 Validation ValidateLoaded(Unvalidated config) {
   std::unordered_map<std::string, std::string> places;
   const std::vector<std::string> written = std::move(config.places);
+  ResolvePrices(config.resources);
   std::vector<std::string> labels;
   labels.reserve(written.size());
   for (const v1::Resource& resource : config.resources) labels.push_back(LabelOf(resource));

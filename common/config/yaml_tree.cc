@@ -13,9 +13,9 @@
 namespace spillway::config {
 namespace {
 
-constexpr size_t kTextBytesMax = size_t{16} << 20;
-constexpr int kDepthMax = 32;
-constexpr size_t kNodesMax = 2'000'000;
+constexpr size_t kYamlTextBytesMax = size_t{16} << 20;
+constexpr int kYamlDepthMax = 32;
+constexpr size_t kYamlNodesMax = 2'000'000;
 constexpr uint64_t kRepeatedMax = 100'000;
 
 // Leaves the library's parser at once; caught in ParseYaml.
@@ -30,7 +30,12 @@ class TreeBuilder final : public YAML::EventHandler {
  public:
   explicit TreeBuilder(YamlTree& tree) : tree_(tree) {}
 
-  void OnDocumentStart(const YAML::Mark&) override { anchors_.clear(); }
+  // At some texts that are no YAML the library stands still and finds empty documents for ever.
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (mark.pos == document_at_) throw Refusal{mark.line + 1, "this is no YAML"};
+    document_at_ = mark.pos;
+    anchors_.clear();
+  }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -58,7 +63,8 @@ class TreeBuilder final : public YAML::EventHandler {
     if (anchor >= anchors_.size() || anchors_[anchor].node == nullptr)
       throw Refusal{mark.line + 1, "an alias must come after its anchor's end"};
     const Measured& target = anchors_[anchor];
-    if (open_.size() + static_cast<size_t>(target.height) > kDepthMax) RefuseDepth(mark.line + 1);
+    if (open_.size() + static_cast<size_t>(target.height) > kYamlDepthMax)
+      RefuseDepth(mark.line + 1);
     repeated_ += target.size;
     if (repeated_ > kRepeatedMax) {
       throw Refusal{mark.line + 1,
@@ -82,7 +88,7 @@ class TreeBuilder final : public YAML::EventHandler {
   };
 
   [[noreturn]] static void RefuseDepth(int line) {
-    throw Refusal{line, std::format("at most {} levels are allowed", kDepthMax)};
+    throw Refusal{line, std::format("at most {} levels are allowed", kYamlDepthMax)};
   }
 
   static void CheckTag(const YAML::Mark& mark, const std::string& tag) {
@@ -96,8 +102,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   YamlNode* NewNode(YamlNode::Type type, const YAML::Mark& mark) {
-    if (tree_.nodes.size() >= kNodesMax)
-      throw Refusal{mark.line + 1, std::format("at most {} values are allowed", kNodesMax)};
+    if (tree_.nodes.size() >= kYamlNodesMax)
+      throw Refusal{mark.line + 1, std::format("at most {} values are allowed", kYamlNodesMax)};
     return &tree_.nodes.emplace_back(YamlNode{.type = type, .line = mark.line + 1});
   }
 
@@ -108,7 +114,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void Open(YamlNode::Type type, const YAML::Mark& mark, YAML::anchor_t anchor) {
-    if (open_.size() >= kDepthMax) RefuseDepth(mark.line + 1);
+    if (open_.size() >= kYamlDepthMax) RefuseDepth(mark.line + 1);
     open_.push_back({.node = NewNode(type, mark), .anchor = anchor});
   }
 
@@ -141,10 +147,11 @@ class TreeBuilder final : public YAML::EventHandler {
   std::vector<Opened> open_;
   std::vector<Measured> anchors_;
   uint64_t repeated_ = 0;
+  int document_at_ = -1;  // where the last document began
 };
 
 Result<void> CheckText(std::string_view text) {
-  if (text.size() > kTextBytesMax)
+  if (text.size() > kYamlTextBytesMax)
     return Fail(ErrorCode::kInvalidConfig, "at most 16 MiB are allowed in one file");
   if (!IsUtf8(text)) return Fail(ErrorCode::kInvalidConfig, "the text must be UTF-8");
   const bool control = std::ranges::any_of(

@@ -8,19 +8,19 @@
 namespace spillway {
 namespace {
 
-struct FreeContext {
+struct FreeDigestContext {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
 
 // Fetched once and kept for ever: a fetch per hash costs more than the hash, and the look-up behind
 // it is shared between all threads.
-const EVP_MD* Algorithm() {
+const EVP_MD* DigestAlgorithm() {
   static const EVP_MD* algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   return algorithm;
 }
 
 EVP_MD_CTX* Context() {
-  thread_local const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
+  thread_local const std::unique_ptr<EVP_MD_CTX, FreeDigestContext> context(EVP_MD_CTX_new());
   return context.get();
 }
 
@@ -36,7 +36,7 @@ int DigitOf(char c) {
 Sha256Digest Sha256Parts(std::initializer_list<std::string_view> parts) {
   Sha256Digest digest;
   EVP_MD_CTX* context = Context();
-  bool ok = EVP_DigestInit_ex2(context, Algorithm(), nullptr) == 1;
+  bool ok = EVP_DigestInit_ex2(context, DigestAlgorithm(), nullptr) == 1;
   for (const std::string_view part : parts) {
     ok = ok && EVP_DigestUpdate(context, part.data(), part.size()) == 1;
   }

@@ -44,6 +44,8 @@ std::string_view NameOf(v1::Signed::Purpose purpose) {
       return "grant";
     case v1::Signed::PURPOSE_SNAPSHOT_FILE:
       return "snapshot_file";
+    case v1::Signed::PURPOSE_RECALL:
+      return "recall";
     default:
       return "";
   }
@@ -57,7 +59,7 @@ std::string SignedText(v1::Signed::Purpose purpose, std::string_view payload) {
   return text;
 }
 
-const unsigned char* Bytes(std::string_view text) {
+const unsigned char* Unsigned(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
@@ -145,7 +147,7 @@ v1::Signed Signer::Sign(v1::Signed::Purpose purpose, std::string payload, bool z
   if (NameOf(purpose).empty() ||
       EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_->pkey.get()) != 1 ||
       EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
-                     Bytes(text), text.size()) != 1 ||
+                     Unsigned(text), text.size()) != 1 ||
       size != kSignatureBytes) {
     std::abort();  // a purpose without a name, or no memory: nothing unsigned may leave
   }
@@ -179,8 +181,8 @@ Result<void> Verifier::Verify(const v1::Signed& message, v1::Signed::Purpose pur
   const DigestContext context(EVP_MD_CTX_new());
   if (message.signature().size() != kSignatureBytes ||
       EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key_->pkey.get()) != 1 ||
-      EVP_DigestVerify(context.get(), Bytes(message.signature()), message.signature().size(),
-                       Bytes(text), text.size()) != 1) {
+      EVP_DigestVerify(context.get(), Unsigned(message.signature()), message.signature().size(),
+                       Unsigned(text), text.size()) != 1) {
     return Fail(ErrorCode::kCorrupt, "the message's signature is wrong");
   }
   return {};

@@ -87,7 +87,9 @@ AdminRpcs::AdminRpcs(AdminServices s)
                    .may_write = s.may_write,
                    .fleet = std::move(s.fleet),
                    .backups_path = std::move(s.backups_path)}),
-      ledger_(s.ledger) {}
+      ledger_(s.ledger),
+      alerts_(std::move(s.alerts)),
+      budgets_(s.config, writer_, s.clock, std::move(s.budgets), s.may_write) {}
 
 Outcome<Caller> AdminRpcs::Admit(const grpc::ServerContext& context,
                                  std::string_view method) const {
@@ -142,6 +144,14 @@ SW_RPC(ListLedgerGaps, ListLedgerGapsRequest, ListLedgerGapsResponse, ledger_.Li
 SW_RPC(VerifyLedger, VerifyLedgerRequest, VerifyLedgerResponse, ledger_.Verify())
 SW_RPC(ListLedgerEvents, ListLedgerEventsRequest, ListLedgerEventsResponse,
        ledger_.ListEvents(*request))
+SW_RPC(ListAlerts, ListAlertsRequest, ListAlertsResponse, alerts_.List(*request))
+SW_RPC(TestAlertSink, TestAlertSinkRequest, TestAlertSinkResponse, alerts_.Test(*request))
+SW_RPC(ListBudgets, ListBudgetsRequest, ListBudgetsResponse, budgets_.List(*request))
+SW_RPC(ShowBudget, ShowBudgetRequest, ShowBudgetResponse, budgets_.Show(*request))
+SW_RPC(FreezeBudget, FreezeBudgetRequest, ApplyResponse, budgets_.Freeze(*request, caller.name))
+SW_RPC(RaiseBudget, RaiseBudgetRequest, ApplyResponse, budgets_.Raise(*request, caller.name))
+SW_RPC(LowerRaise, LowerRaiseRequest, ApplyResponse, budgets_.LowerRaise(*request, caller.name))
+SW_RPC(OpenBudgetGate, OpenBudgetGateRequest, OpenBudgetGateResponse, budgets_.OpenGate())
 SW_RPC(CreateBackup, CreateBackupRequest, CreateBackupResponse, operations_.CreateBackup())
 SW_RPC(ListBackups, ListBackupsRequest, ListBackupsResponse, operations_.ListBackups())
 SW_RPC(CreateAdminToken, CreateAdminTokenRequest, CreateAdminTokenResponse,

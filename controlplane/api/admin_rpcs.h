@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "controlplane/api/admin_server.h"
+#include "controlplane/api/budget_service.h"
 #include "controlplane/api/config_service.h"
 #include "controlplane/api/history_service.h"
 #include "controlplane/api/key_service.h"
@@ -46,6 +47,14 @@ class AdminRpcs final : public v1::AdminService::Service {
   SW_RPC(ListLedgerGaps, ListLedgerGapsRequest, ListLedgerGapsResponse)
   SW_RPC(VerifyLedger, VerifyLedgerRequest, VerifyLedgerResponse)
   SW_RPC(ListLedgerEvents, ListLedgerEventsRequest, ListLedgerEventsResponse)
+  SW_RPC(ListAlerts, ListAlertsRequest, ListAlertsResponse)
+  SW_RPC(TestAlertSink, TestAlertSinkRequest, TestAlertSinkResponse)
+  SW_RPC(ListBudgets, ListBudgetsRequest, ListBudgetsResponse)
+  SW_RPC(ShowBudget, ShowBudgetRequest, ShowBudgetResponse)
+  SW_RPC(FreezeBudget, FreezeBudgetRequest, ApplyResponse)
+  SW_RPC(RaiseBudget, RaiseBudgetRequest, ApplyResponse)
+  SW_RPC(LowerRaise, LowerRaiseRequest, ApplyResponse)
+  SW_RPC(OpenBudgetGate, OpenBudgetGateRequest, OpenBudgetGateResponse)
   SW_RPC(CreateBackup, CreateBackupRequest, CreateBackupResponse)
   SW_RPC(ListBackups, ListBackupsRequest, ListBackupsResponse)
   SW_RPC(CreateAdminToken, CreateAdminTokenRequest, CreateAdminTokenResponse)
@@ -66,6 +75,8 @@ class AdminRpcs final : public v1::AdminService::Service {
   HistoryService history_;
   OperationsService operations_;
   Ledger& ledger_;
+  AlertsView alerts_;
+  BudgetService budgets_;
   std::atomic<bool> stopping_{false};
 };
 

@@ -19,7 +19,7 @@
 namespace spillway::api {
 namespace {
 
-constexpr int kMessageBytesMax = 64 << 20;
+constexpr int kRpcMessageBytesMax = 64 << 20;
 constexpr int kThreadsMax = 128;  // calls that wait for the fleet hold one each
 constexpr size_t kPemBytesMax = 1 << 20;
 
@@ -63,8 +63,8 @@ void LogAsJson(gpr_log_func_args* line) {
 }
 
 void SetLimits(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
-  builder.SetMaxSendMessageSize(kMessageBytesMax);
+  builder.SetMaxReceiveMessageSize(kRpcMessageBytesMax);
+  builder.SetMaxSendMessageSize(kRpcMessageBytesMax);
   // Two processes on one port would each take a part of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   grpc::ResourceQuota quota("spillway-admin");

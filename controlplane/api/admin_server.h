@@ -8,6 +8,8 @@
 #include "common/clock.h"
 #include "common/crypto/sealing.h"
 #include "common/error.h"
+#include "controlplane/api/alerts_view.h"
+#include "controlplane/api/budget_view.h"
 #include "controlplane/api/fleet_view.h"
 #include "controlplane/ledger/ledger.h"
 #include "controlplane/store/admin_tokens.h"
@@ -26,6 +28,8 @@ struct AdminServices {
   MayWrite may_write;
   FleetView fleet;
   std::string backups_path;
+  AlertsView alerts = {};
+  BudgetView budgets = {};
 };
 
 struct AdminServerOptions {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,35 +18,48 @@ class ChangeSet {
  public:
   explicit ChangeSet(const ConfigStore::State& state) : state_(&state) {}
 
-  // Stores a resource, or leaves it when it is stored like this already. kCorrupt: what is stored
-  // cannot be read.
+  // Stores a resource, or leaves it when it is stored like this already; the last one put under a
+  // name counts. kCorrupt: what is stored cannot be read.
   Result<void> Put(const v1::Resource& resource);
   // Nothing when it is not there.
   void Remove(v1::Kind kind, const std::string& name);
+  // Fills in what follows from price books and the catalogue (common/config/prices.h), in every
+  // model there will be, when this set names a model or a price book. Last, before Check.
+  Result<void> ResolvePrices();
 
-  bool empty() const { return upserts_.empty() && removals_.empty(); }
-  const std::vector<v1::Change>& changes() const { return changes_; }
+  bool empty() const { return touched_.empty(); }
+  // In the order of the steps.
+  std::vector<v1::Change> changes() const;
 
   // What would be wrong with the state after this change. A few changed keys are checked with what
-  // they refer to, in a time that does not depend on how many others are stored; nothing refers to
-  // a key. Everything else is checked as a whole.
+  // they refer to and, when they go, with the budgets and rate limits that name them, in a time
+  // that does not depend on how many others are stored. Everything else is checked as a whole.
   Result<std::vector<v1::Violation>> Check() const;
 
   // `summary` empty: counted, "2 created, 1 updated".
   ConfigChange Take(std::string author, std::string summary) &&;
 
  private:
+  struct Step {
+    v1::Change change;
+    v1::Entry entry;        // of a removal: kind and name alone
+    v1::Resource resource;  // of no kind: removed
+  };
+
+  void Record(EntryKey key, Step step);
   bool OnlyFewKeys() const;
   Result<std::vector<v1::Resource>> WholeResult() const;
   Result<std::vector<v1::Resource>> Neighbourhood() const;
+  // Of one kind, as they will be.
+  Result<void> AppendKind(v1::Kind kind, std::vector<v1::Resource>& out) const;
+  // Those of one kind whose scope names a key that goes.
+  Result<void> AppendScopesOfGone(v1::Kind kind, std::vector<v1::Resource>& out) const;
   std::string CountedSummary() const;
 
   const ConfigStore::State* state_;
-  std::vector<v1::Entry> upserts_;
-  std::vector<v1::EntryName> removals_;
-  std::vector<v1::Resource> after_;  // parallel to upserts_
-  std::set<EntryKey> touched_;
-  std::vector<v1::Change> changes_;
+  std::vector<Step> steps_;             // also those taken back by a later one
+  std::map<EntryKey, size_t> touched_;  // the step in force
+  bool prices_named_ = false;
 };
 
 // A stored resource, parsed.

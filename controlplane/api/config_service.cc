@@ -127,7 +127,8 @@ Outcome<v1::ApplyResponse> ConfigService::Diff(const v1::ApplyRequest& request) 
   // A copy: the check of a whole state takes longer than the readers' lock may be held.
   ConfigStore::State state;
   store_.Read([&](const ConfigStore::State& current) { state = current; });
-  SW_TRY(const ChangeSet set, PlanApply(state, request, SecretValues::kOptional));
+  SW_TRY(ChangeSet set, PlanApply(state, request, SecretValues::kOptional));
+  SW_CHECK(set.ResolvePrices());
   v1::ApplyResponse response;
   response.set_revision(store_.position().revision());
   if (set.empty()) return response;

@@ -11,6 +11,7 @@ Outcome<std::optional<ConfigChange>> Checked(Outcome<ChangeSet> decided,
                                              const ConfigWriter::Audit& audit,
                                              v1::ApplyResponse& response) {
   SW_TRY(ChangeSet set, std::move(decided));
+  SW_CHECK(set.ResolvePrices());
   if (set.empty()) return std::nullopt;
   SW_TRY(std::vector<v1::Violation> violations, set.Check());
   if (!violations.empty()) return RefuseInvalid(std::move(violations));

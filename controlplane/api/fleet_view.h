@@ -15,7 +15,7 @@ struct FleetView {
   std::function<v1::ListFleetResponse()> list;
   // Blocks until every connected data plane runs `revision` or newer, or the time is over.
   std::function<v1::WaitActiveResponse(int64_t revision, int64_t timeout_ms)> wait_active;
-  std::function<Result<v1::RetireInstanceResponse>(const std::string& instance)> retire;
+  std::function<Result<v1::RetireInstanceResponse>(const v1::RetireInstanceRequest&)> retire;
 };
 
 // Says whether this process may write, and why not: it holds the epoch, no restore is undecided,

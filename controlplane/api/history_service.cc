@@ -9,6 +9,7 @@
 
 #include "common/config/resource.h"
 #include "controlplane/api/change_set.h"
+#include "controlplane/api/merge.h"
 
 namespace spillway::api {
 namespace {
@@ -60,6 +61,15 @@ void KeepWhatIsForEver(v1::Key& key, const v1::Key& newer) {
   key.set_revoked(key.revoked() || newer.revoked());
 }
 
+// A rollback changes no spend: what counts the same keeps its accounts; a freeze and a raise are as
+// they are now.
+void KeepAccounts(v1::Budget& past, const v1::Budget& stored) {
+  if (CountsAlike(past, stored)) past.set_id(stored.id());
+  past.set_frozen(stored.frozen());
+  past.set_raise_nanos(stored.raise_nanos());
+  past.set_raise_until_ms(stored.raise_until_ms());
+}
+
 class RollbackPlan {
  public:
   RollbackPlan(const ConfigStore::State& now, const PastState& then, const KeysByName& last)
@@ -70,6 +80,10 @@ class RollbackPlan {
       const auto current = now_.find(key);
       if (current != now_.end() && current->second.bytes == bytes) continue;
       SW_TRY(v1::Resource resource, ParseStored(key, bytes));
+      if (resource.has_budget() && current != now_.end()) {
+        SW_TRY(const v1::Resource stored, ParseStored(key, current->second.bytes));
+        KeepAccounts(*resource.mutable_budget(), stored.budget());
+      }
       if (!resource.has_key()) {
         SW_CHECK(set_.Put(resource));
       } else {

@@ -25,7 +25,10 @@ struct Merged {
 // - Provider: values are sealed here; the same value as is stored keeps its sealed bytes, so that
 //   applying a file again changes nothing; a credential without a value keeps the stored one. A
 //   file that lists no credentials keeps those set by `spillway secrets set`.
+// - Alert sink: its url and signing secret likewise.
 // - Key: keeps its secrets, and a revocation: no file can take one back.
+// - Budget: keeps its id, and with it what was spent, unless what it counts changes; keeps a freeze
+//   and, when the file names none, a raise.
 Merged MergeDeclared(v1::Resource declared, const std::optional<v1::Resource>& stored,
                      const SealKey& seal_key, SecretValues values);
 
@@ -33,6 +36,12 @@ Merged MergeDeclared(v1::Resource declared, const std::optional<v1::Resource>& s
 // when something changed.
 bool SealInto(v1::Credential& credential, const std::string& provider, std::string_view value,
               const SealKey& seal_key);
+
+// Whether both count the same calls in the same windows: scope, window, hours and time zone.
+bool CountsAlike(const v1::Budget& a, const v1::Budget& b);
+// No file takes back what an operator did in a hurry: a freeze stays, and so does a raise where
+// `budget` has none.
+void KeepWhatOperatorsDid(v1::Budget& budget, const v1::Budget& stored);
 
 // How the reference of a secret that was set by command begins; the others are `${...}`.
 inline constexpr std::string_view kSetByCommand = "set by ";

@@ -60,7 +60,7 @@ Outcome<v1::RetireInstanceResponse> OperationsService::Retire(
       return Refuse(Refusal::Kind::kNotNow, may.error().message);
     }
   }
-  SW_TRY(v1::RetireInstanceResponse response, parts_.fleet.retire(request.instance()));
+  SW_TRY(v1::RetireInstanceResponse response, parts_.fleet.retire(request));
   return response;
 }
 

@@ -21,6 +21,21 @@ class Collector {
   void Visit(const v1::Route& route) {
     for (const v1::Target& target : route.targets()) Add(v1::KIND_MODEL, target.model());
     for (const std::string& fallback : route.fallbacks()) AddRouteOrModel(fallback);
+    AddRouteOrModel(route.limit_action().to());
+  }
+  void Visit(const v1::Budget& budget) {
+    Visit(budget.scope());
+    AddRouteOrModel(budget.downgrade_to());
+    for (const std::string& sink : budget.notify()) Add(v1::KIND_ALERT_SINK, sink);
+  }
+  // A user of a scope need not be declared.
+  void Visit(const v1::Scope& scope) {
+    Add(v1::KIND_ORGANIZATION, scope.organization());
+    Add(v1::KIND_TEAM, scope.team());
+    Add(v1::KIND_KEY, scope.key());
+    AddRouteOrModel(scope.route());
+    Add(v1::KIND_MODEL, scope.model());
+    Add(v1::KIND_PROVIDER, scope.provider());
   }
   void Visit(const v1::Model& model) { Add(v1::KIND_PROVIDER, model.provider()); }
   void Visit(const v1::Team& team) { Add(v1::KIND_ORGANIZATION, team.organization()); }
@@ -57,8 +72,16 @@ std::vector<EntryKey> ReferencesOf(const v1::Resource& resource) {
     case v1::Resource::kUser:
       collector.Visit(resource.user());
       break;
+    case v1::Resource::kBudget:
+      collector.Visit(resource.budget());
+      break;
+    case v1::Resource::kRateLimit:
+      collector.Visit(resource.rate_limit().scope());
+      break;
     case v1::Resource::kProvider:
     case v1::Resource::kOrganization:
+    case v1::Resource::kAlertSink:
+    case v1::Resource::kPriceBook:
     case v1::Resource::KIND_NOT_SET:
       break;
   }

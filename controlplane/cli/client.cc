@@ -219,6 +219,30 @@ Answer<v1::ListLedgerEventsResponse> Client::ListLedgerEvents(
     const v1::ListLedgerEventsRequest& request) {
   return rep_->Call(&Stub::ListLedgerEvents, request);
 }
+Answer<v1::ListAlertsResponse> Client::ListAlerts(const v1::ListAlertsRequest& request) {
+  return rep_->Call(&Stub::ListAlerts, request);
+}
+Answer<v1::TestAlertSinkResponse> Client::TestAlertSink(const v1::TestAlertSinkRequest& request) {
+  return rep_->Call(&Stub::TestAlertSink, request);
+}
+Answer<v1::ListBudgetsResponse> Client::ListBudgets(const v1::ListBudgetsRequest& request) {
+  return rep_->Call(&Stub::ListBudgets, request);
+}
+Answer<v1::ShowBudgetResponse> Client::ShowBudget(const v1::ShowBudgetRequest& request) {
+  return rep_->Call(&Stub::ShowBudget, request);
+}
+Answer<v1::ApplyResponse> Client::FreezeBudget(const v1::FreezeBudgetRequest& request) {
+  return rep_->Call(&Stub::FreezeBudget, request);
+}
+Answer<v1::ApplyResponse> Client::RaiseBudget(const v1::RaiseBudgetRequest& request) {
+  return rep_->Call(&Stub::RaiseBudget, request);
+}
+Answer<v1::ApplyResponse> Client::LowerRaise(const v1::LowerRaiseRequest& request) {
+  return rep_->Call(&Stub::LowerRaise, request);
+}
+Answer<v1::OpenBudgetGateResponse> Client::OpenBudgetGate() {
+  return rep_->Call(&Stub::OpenBudgetGate, v1::OpenBudgetGateRequest());
+}
 Answer<v1::CreateBackupResponse> Client::CreateBackup() {
   return rep_->Call(&Stub::CreateBackup, v1::CreateBackupRequest());
 }

@@ -41,6 +41,14 @@ class Client {
   Answer<v1::ListLedgerGapsResponse> ListLedgerGaps();
   Answer<v1::VerifyLedgerResponse> VerifyLedger();
   Answer<v1::ListLedgerEventsResponse> ListLedgerEvents(const v1::ListLedgerEventsRequest& request);
+  Answer<v1::ListAlertsResponse> ListAlerts(const v1::ListAlertsRequest& request);
+  Answer<v1::TestAlertSinkResponse> TestAlertSink(const v1::TestAlertSinkRequest& request);
+  Answer<v1::ListBudgetsResponse> ListBudgets(const v1::ListBudgetsRequest& request);
+  Answer<v1::ShowBudgetResponse> ShowBudget(const v1::ShowBudgetRequest& request);
+  Answer<v1::ApplyResponse> FreezeBudget(const v1::FreezeBudgetRequest& request);
+  Answer<v1::ApplyResponse> RaiseBudget(const v1::RaiseBudgetRequest& request);
+  Answer<v1::ApplyResponse> LowerRaise(const v1::LowerRaiseRequest& request);
+  Answer<v1::OpenBudgetGateResponse> OpenBudgetGate();
   Answer<v1::CreateBackupResponse> CreateBackup();
   Answer<v1::ListBackupsResponse> ListBackups();
   Answer<v1::CreateAdminTokenResponse> CreateAdminToken(const v1::CreateAdminTokenRequest& request);

@@ -22,6 +22,7 @@ struct Flag {
   std::string help;
   std::variant<bool*, std::string*, std::vector<std::string>*, int64_t*> target;
   std::vector<std::string> choices = {};  // empty: anything
+  bool other_values = false;              // the choices are what shells offer, not all there is
 };
 
 // A value by its position.
@@ -48,6 +49,7 @@ struct Command {
   std::vector<Example> examples = {};
   std::vector<Command> verbs = {};
   std::function<Answer<int>(Session&)> run = {};  // empty: needs a verb
+  bool csv = false;                               // it knows -o csv
   std::shared_ptr<void> values =
       {};  // what flags and arguments point to; shared: copies of a command
 };

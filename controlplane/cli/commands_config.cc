@@ -140,10 +140,25 @@ struct ResourceArguments {
   RolloutFlags rollout;
 };
 
+// "rate-limit".
+std::string KindWord(v1::Kind kind) {
+  std::string word(config::NameOf(kind));
+  std::ranges::replace(word, '_', '-');
+  return word;
+}
+
+std::string KindsText() {
+  std::vector<std::string> words;
+  for (const v1::Kind kind : config::AllKinds()) words.push_back(KindWord(kind));
+  const std::string last = std::move(words.back());
+  words.pop_back();
+  return Joined(words, ", ") + " or " + last;
+}
+
 Answer<v1::Kind> KindIn(const ResourceArguments& arguments) {
   if (const auto kind = config::KindNamed(arguments.kind)) return *kind;
   std::vector<std::string> names;
-  for (const v1::Kind kind : config::AllKinds()) names.emplace_back(config::NameOf(kind));
+  for (const v1::Kind kind : config::AllKinds()) names.push_back(KindWord(kind));
   return FailUsage(std::format("\"{}\" is no kind of resource; the kinds are {}", arguments.kind,
                                Joined(names, ", ")));
 }
@@ -151,8 +166,13 @@ Answer<v1::Kind> KindIn(const ResourceArguments& arguments) {
 std::vector<std::string> KindChoices() {
   std::vector<std::string> choices;
   for (const v1::Kind kind : config::AllKinds()) {
-    choices.emplace_back(config::NameOf(kind));
-    choices.push_back(choices.back() + "s");
+    for (const std::string& name : {KindWord(kind), KindWord(kind) + "s"}) {
+      choices.push_back(name);
+      if (!name.contains('-')) continue;
+      // As a file writes it.
+      choices.push_back(name);
+      std::ranges::replace(choices.back(), '-', '_');
+    }
   }
   return choices;
 }
@@ -185,7 +205,7 @@ Answer<int> GetResources(Session& session, const ResourceArguments& arguments) {
   for (const v1::Resource& resource : all)
     items.push_back(ResourceValue(resource, session.now_ms()));
   session.PrintItems(std::move(items), TableOf(kind, all, session.now_ms()),
-                     std::format("no {}s", config::NameOf(kind)));
+                     std::format("no {}s", KindWord(kind)));
   return kOk;
 }
 
@@ -247,7 +267,7 @@ Command GetCommand() {
   return {.name = "get",
           .summary = "Show resources",
           .arguments = {{.name = "KIND",
-                         .help = "provider, model, route, organization, team, user or key",
+                         .help = KindsText(),
                          .target = &arguments->kind,
                          .choices = KindChoices()},
                         {.name = "NAME",
@@ -261,12 +281,26 @@ Command GetCommand() {
           .values = arguments};
 }
 
+Command ListCommand() {
+  auto arguments = std::make_shared<ResourceArguments>();
+  return {.name = "list",
+          .summary = "Show all resources of a kind",
+          .arguments = {{.name = "KIND",
+                         .help = KindsText(),
+                         .target = &arguments->kind,
+                         .choices = KindChoices()}},
+          .examples = {{"list budgets", "a table of all budgets, as configured"},
+                       {"list rate-limits -o json", "for programs"}},
+          .run = [arguments](Session& s) { return GetResources(s, *arguments); },
+          .values = arguments};
+}
+
 Command DeleteCommand() {
   auto arguments = std::make_shared<ResourceArguments>();
   return {.name = "delete",
           .summary = "Delete one resource that nothing refers to any more",
           .arguments = {{.name = "KIND",
-                         .help = "provider, model, route, organization, team, user or key",
+                         .help = KindsText(),
                          .target = &arguments->kind,
                          .choices = KindChoices()},
                         {.name = "NAME", .help = "its name", .target = &arguments->name}},
@@ -297,6 +331,7 @@ std::vector<Command> ConfigCommands() {
   commands.push_back(DiffCommand());
   commands.push_back(ApplyCommand());
   commands.push_back(GetCommand());
+  commands.push_back(ListCommand());
   commands.push_back(DeleteCommand());
   commands.push_back(SecretsCommand());
   return commands;

@@ -10,6 +10,7 @@ namespace {
 
 struct FleetArguments {
   std::string instance;
+  bool free_leases = false;
 };
 
 std::string StateOf(const v1::Instance& instance) {
@@ -60,6 +61,7 @@ Answer<int> Retire(Session& session, const FleetArguments& arguments) {
   SW_TRY(Client* const client, session.client());
   v1::RetireInstanceRequest request;
   request.set_instance(arguments.instance);
+  request.set_free_leases(arguments.free_leases);
   SW_TRY(const v1::RetireInstanceResponse response, client->RetireInstance(request));
   if (!session.for_people()) {
     session.Print(ValueOf(response));
@@ -85,7 +87,13 @@ Command FleetCommand() {
       .arguments = {{.name = "INSTANCE",
                      .help = "as `fleet list` shows it",
                      .target = &a->instance}},
-      .examples = {{"fleet retire dp-3", "settle its open attempts at what they reserved"}},
+      .flags =
+          {{"--free-leases", "",
+            "also free what it was granted of budgets and has not reported as spent: up to that "
+            "much may have been spent unseen; else it stays set aside until the windows end",
+            &a->free_leases}},
+      .examples = {{"fleet retire dp-3", "settle its open attempts at what they reserved"},
+                   {"fleet retire dp-3 --free-leases", "its disk is lost, and its budgets matter"}},
       .run = [a](Session& s) { return Retire(s, *a); },
       .values = a};
   return {.name = "fleet",

@@ -77,7 +77,7 @@ Flag LimitFlag(HistoryArguments& arguments) {
   return {"--limit", "N", "how many, newest first (default 20)", &arguments.limit};
 }
 
-Command ListCommand() {
+Command RevisionListCommand() {
   auto a = std::make_shared<HistoryArguments>();
   return {.name = "list",
           .summary = "List revisions, newest first",
@@ -87,7 +87,7 @@ Command ListCommand() {
           .values = a};
 }
 
-Command DiffCommand() {
+Command RevisionDiffCommand() {
   auto a = std::make_shared<HistoryArguments>();
   return {.name = "diff",
           .summary = "Show what changed between two revisions",
@@ -105,11 +105,12 @@ Command DiffCommand() {
 }  // namespace
 
 std::vector<Command> HistoryCommands() {
-  Command revisions{.name = "revisions",
-                    .summary = "The configuration's history",
-                    .examples = {{"revisions", "the last 20"}},
-                    .verbs = {ListCommand(), DiffCommand(), RollbackCommand("revisions ")},
-                    .run = [](Session& s) { return ListRevisions(s, kListedDefault); }};
+  Command revisions{
+      .name = "revisions",
+      .summary = "The configuration's history",
+      .examples = {{"revisions", "the last 20"}},
+      .verbs = {RevisionListCommand(), RevisionDiffCommand(), RollbackCommand("revisions ")},
+      .run = [](Session& s) { return ListRevisions(s, kListedDefault); }};
   std::vector<Command> commands;
   commands.push_back(std::move(revisions));
   commands.push_back(RollbackCommand(""));

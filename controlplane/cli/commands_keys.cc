@@ -193,7 +193,7 @@ Command RevokeCommand() {
   return command;
 }
 
-Command ShowCommand() {
+Command ShowKeyCommand() {
   auto a = std::make_shared<KeyArguments>();
   return {.name = "show",
           .summary = "Show one key: its state, what it may call, the public ids of its secrets",
@@ -210,12 +210,12 @@ Command KeysCommand() {
                .summary = "List all keys",
                .examples = {{"keys list", "names, states and public ids; never a secret"}},
                .run = ListKeys};
-  return {
-      .name = "keys",
-      .summary = "API keys of clients",
-      .examples = {{"keys create support-bot", "make the secret of a declared key"}},
-      .verbs = {CreateCommand(), std::move(list), ShowCommand(), RotateCommand(), RevokeCommand()},
-      .run = ListKeys};
+  return {.name = "keys",
+          .summary = "API keys of clients",
+          .examples = {{"keys create support-bot", "make the secret of a declared key"}},
+          .verbs = {CreateCommand(), std::move(list), ShowKeyCommand(), RotateCommand(),
+                    RevokeCommand()},
+          .run = ListKeys};
 }
 
 }  // namespace spillway::cli

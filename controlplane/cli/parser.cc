@@ -39,7 +39,7 @@ void AddFlag(CLI::App& app, const Flag& flag) {
   if (std::holds_alternative<std::vector<std::string>*>(flag.target)) {
     option->allow_extra_args(flag.value.starts_with("PATH"));
   }
-  if (!flag.choices.empty()) option->check(CLI::IsMember(flag.choices));
+  if (!flag.choices.empty() && !flag.other_values) option->check(CLI::IsMember(flag.choices));
 }
 
 void AddArgument(CLI::App& app, const Argument& argument) {

@@ -14,9 +14,9 @@ std::vector<Flag> GlobalFlagsOf(GlobalFlags& flags) {
   ConnectionFlags& c = flags.connection;
   return {{"-o,--output",
            "FORMAT",
-           "table, json or yaml (default table)",
+           "table, json or yaml, and csv for spend (default table)",
            &flags.format,
-           {"table", "json", "yaml"}},
+           {"table", "json", "yaml", "csv"}},
           {"--admin", "ADDRESS",
            "HOST:PORT or https://HOST:PORT (SPILLWAY_ADMIN; default "
            "127.0.0.1:7070)",
@@ -68,6 +68,9 @@ Command RootCommand(GlobalFlags& flags) {
   Append(root.verbs, HistoryCommands());
   root.verbs.push_back(FleetCommand());
   Append(root.verbs, MoneyCommands());
+  root.verbs.push_back(BudgetsCommand());
+  root.verbs.push_back(AlertsCommand());
+  root.verbs.push_back(PricesCommand());
   Append(root.verbs, OperationsCommands());
   return root;
 }
@@ -77,6 +80,10 @@ int RunProgram(const std::vector<std::string>& words, Surroundings& surroundings
   const Command root = RootCommand(flags);
   const Parsed parsed = Parse(root, words, surroundings.out, surroundings.err);
   if (parsed.command == nullptr) return parsed.exit;
+  if (flags.format == "csv" && !parsed.command->csv) {
+    surroundings.err << "spillway: -o csv is for `spend` and `spend chargeback`; take -o json\n";
+    return kUsage;
+  }
   Session session(surroundings, flags, root);
   const Answer<int> outcome = parsed.command->run(session);
   surroundings.out.flush();

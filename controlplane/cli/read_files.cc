@@ -63,10 +63,11 @@ std::string ViolationsText(const std::vector<v1::Violation>& violations, const P
   std::string text;
   for (const v1::Violation& violation : violations) {
     std::string line = config::Describe(violation);
+    // What was found while reading names its own line already.
     const auto place = places.find(violation.resource());
-    if (place != places.end() && !line.contains(place->second)) {
-      line += std::format(" ({})", place->second);
-    }
+    const bool placed = place != places.end() &&
+                        line.contains("(" + place->second.substr(0, place->second.rfind(':') + 1));
+    if (place != places.end() && !placed) line += std::format(" ({})", place->second);
     text += Printable(line) + "\n";
   }
   return text;

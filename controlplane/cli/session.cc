@@ -14,6 +14,7 @@ Answer<Client*> Session::client() {
 
 Format Session::format() const {
   if (flags_.format == "json") return Format::kJson;
+  if (flags_.format == "csv") return Format::kCsv;
   return flags_.format == "yaml" ? Format::kYaml : Format::kTable;
 }
 

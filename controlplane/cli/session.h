@@ -26,7 +26,7 @@ struct Surroundings {
   const Clock& clock;
 };
 
-enum class Format : uint8_t { kTable, kJson, kYaml };
+enum class Format : uint8_t { kTable, kJson, kYaml, kCsv };
 
 // The flags that every command takes.
 struct GlobalFlags {

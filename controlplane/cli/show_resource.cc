@@ -1,5 +1,8 @@
 #include "controlplane/cli/show_resource.h"
 
+#include <array>
+#include <map>
+
 #include "common/money.h"
 #include "controlplane/cli/time_text.h"
 
@@ -13,7 +16,7 @@ std::vector<std::string> HeadingsOf(v1::Kind kind) {
     case v1::KIND_PROVIDER:
       return {"NAME", "DIALECT", "BASE URL", "CREDENTIALS"};
     case v1::KIND_MODEL:
-      return {"NAME", "PROVIDER", "UPSTREAM MODEL", ">INPUT USD/M", ">OUTPUT USD/M"};
+      return {"NAME", "PROVIDER", "UPSTREAM MODEL", ">INPUT USD/M", ">OUTPUT USD/M", "PRICE FROM"};
     case v1::KIND_ROUTE:
       return {"NAME", "STRATEGY", "TARGETS", "FALLBACKS"};
     case v1::KIND_TEAM:
@@ -22,6 +25,14 @@ std::vector<std::string> HeadingsOf(v1::Kind kind) {
       return {"NAME", "TEAM"};
     case v1::KIND_KEY:
       return {"NAME", "STATE", "TEAM", "USER", "PUBLIC ID", "EXPIRES", "DECLARED"};
+    case v1::KIND_BUDGET:
+      return {"NAME", "SCOPE", ">LIMIT USD", "WINDOW", "ON EXHAUSTED", "ON PARTITION", "STATE"};
+    case v1::KIND_RATE_LIMIT:
+      return {"NAME", "SCOPE", ">REQUESTS", ">TOKENS", ">CONCURRENT", "PER"};
+    case v1::KIND_ALERT_SINK:
+      return {"NAME", "KIND", "URL", "SIGNED"};
+    case v1::KIND_PRICE_BOOK:
+      return {"NAME", "DATED", ">MODELS", "UNKNOWN MODELS"};
     default:
       return {"NAME"};
   }
@@ -42,11 +53,13 @@ Cells RowOf(const v1::Provider& provider) {
 }
 
 Cells RowOf(const v1::Model& model) {
-  const v1::Price& price = model.price();
-  return {model.name(), model.provider(),
+  const v1::Price& price = model.has_price() ? model.price() : model.resolved_price().price();
+  return {model.name(),
+          model.provider(),
           model.upstream_model().empty() ? model.name() : model.upstream_model(),
           price.has_input() ? FormatUsd(price.input()) : "",
-          price.has_output() ? FormatUsd(price.output()) : ""};
+          price.has_output() ? FormatUsd(price.output()) : "",
+          model.has_price() ? "model" : model.resolved_price().source()};
 }
 
 Cells RowOf(const v1::Route& route) {
@@ -65,6 +78,91 @@ Cells RowOf(const v1::Key& key, int64_t now_ms) {
           key.declared() ? "yes" : "no"};
 }
 
+std::string CountText(int64_t count) { return count == 0 ? std::string() : Grouped(count); }
+
+std::string OnExhaustedText(const v1::Budget& budget) {
+  switch (budget.on_exhausted()) {
+    case v1::ON_EXHAUSTED_DOWNGRADE:
+      return "downgrade to " + budget.downgrade_to();
+    case v1::ON_EXHAUSTED_WARN:
+      return "warn";
+    default:
+      return "reject";
+  }
+}
+
+std::string OnPartitionText(const v1::Budget& budget) {
+  switch (budget.on_partition()) {
+    case v1::ON_PARTITION_LEASED:
+      return "leased";
+    case v1::ON_PARTITION_CLOSED:
+      return "closed";
+    default:
+      return "open";
+  }
+}
+
+std::string WindowText(const v1::Budget& budget) {
+  std::string text;
+  switch (budget.window()) {
+    case v1::WINDOW_DAY:
+      text = "day";
+      break;
+    case v1::WINDOW_WEEK:
+      text = "week";
+      break;
+    case v1::WINDOW_ROLLING:
+      return "last " + std::to_string(budget.rolling_hours()) + "h";
+    case v1::WINDOW_LIFETIME:
+      return "lifetime";
+    default:
+      text = "month";
+  }
+  return budget.time_zone().empty() ? text : text + " (" + budget.time_zone() + ")";
+}
+
+std::string StateText(const v1::Budget& budget, int64_t now_ms) {
+  if (budget.frozen()) return "frozen";
+  if (budget.raise_nanos() == 0 || budget.raise_until_ms() <= now_ms) return "active";
+  return "raised by " + FormatUsd(budget.raise_nanos()) + " until " +
+         MomentText(budget.raise_until_ms());
+}
+
+Cells RowOf(const v1::Budget& budget, int64_t now_ms) {
+  return {budget.name(),
+          ScopeText(budget.scope()),
+          FormatUsd(budget.limit_nanos()),
+          WindowText(budget),
+          OnExhaustedText(budget),
+          OnPartitionText(budget),
+          StateText(budget, now_ms)};
+}
+
+Cells RowOf(const v1::RateLimit& limit) {
+  constexpr std::array<const char*, 5> kPeriods = {"", "second", "minute", "hour", "day"};
+  std::string tokens = CountText(limit.tokens());
+  if (limit.token_kind() == v1::TOKEN_KIND_INPUT) tokens += " input";
+  if (limit.token_kind() == v1::TOKEN_KIND_OUTPUT) tokens += " output";
+  const auto per = static_cast<size_t>(limit.per());
+  return {limit.name(), ScopeText(limit.scope()),      CountText(limit.requests()),
+          tokens,       CountText(limit.concurrent()), per < kPeriods.size() ? kPeriods[per] : ""};
+}
+
+Cells RowOf(const v1::AlertSink& sink) {
+  return {sink.name(), sink.kind() == v1::AlertSink::KIND_SLACK ? "slack" : "webhook",
+          sink.url().reference(), sink.has_signing_secret() ? "yes" : "no"};
+}
+
+Cells RowOf(const v1::PriceBook& book) {
+  std::string unknown;
+  if (book.unknown() == v1::UNKNOWN_PRICE_REFUSE) unknown = "refuse";
+  if (book.unknown() == v1::UNKNOWN_PRICE_ALLOW) unknown = "allow";
+  if (book.unknown() == v1::UNKNOWN_PRICE_DEFAULT)
+    unknown = "default: " + FormatUsd(book.default_price().input()) + " in, " +
+              FormatUsd(book.default_price().output()) + " out";
+  return {book.name(), book.dated(), Grouped(book.models_size()), unknown};
+}
+
 Cells RowOf(const v1::Resource& resource, int64_t now_ms) {
   switch (resource.kind_case()) {
     case v1::Resource::kProvider:
@@ -81,6 +179,14 @@ Cells RowOf(const v1::Resource& resource, int64_t now_ms) {
       return {resource.user().name(), resource.user().team()};
     case v1::Resource::kKey:
       return RowOf(resource.key(), now_ms);
+    case v1::Resource::kBudget:
+      return RowOf(resource.budget(), now_ms);
+    case v1::Resource::kRateLimit:
+      return RowOf(resource.rate_limit());
+    case v1::Resource::kAlertSink:
+      return RowOf(resource.alert_sink());
+    case v1::Resource::kPriceBook:
+      return RowOf(resource.price_book());
     case v1::Resource::KIND_NOT_SET:
       break;
   }
@@ -88,6 +194,25 @@ Cells RowOf(const v1::Resource& resource, int64_t now_ms) {
 }
 
 }  // namespace
+
+std::string ScopeText(const v1::Scope& scope) {
+  Cells parts;
+  const auto add = [&parts](const std::string& name, const std::string& value) {
+    if (!value.empty()) parts.push_back(name + "=" + value);
+  };
+  add("organization", scope.organization());
+  add("team", scope.team());
+  add("user", scope.user());
+  add("key", scope.key());
+  add("feature", scope.feature());
+  add("route", scope.route());
+  add("model", scope.model());
+  add("provider", scope.provider());
+  const std::map<std::string, std::string> tags(scope.tags().begin(), scope.tags().end());
+  for (const auto& [name, value] : tags) add("tag:" + name, value);
+  if (!scope.each().empty()) parts.push_back("each " + scope.each());
+  return parts.empty() ? "everything" : Joined(parts, ", ");
+}
 
 std::string KeyState(const v1::Key& key, int64_t now_ms) {
   if (key.revoked()) return "revoked";

@@ -9,7 +9,6 @@
 namespace spillway::cli {
 namespace {
 
-constexpr int64_t kDayMs = int64_t{24} * 3600 * 1000;
 constexpr int64_t kSpanMsMax = kDayMs * 36'600;
 
 Result<int64_t> Days(std::string_view text) {

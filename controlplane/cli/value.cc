@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 
 #include "common/crypto/sha256.h"
 #include "common/json.h"
@@ -206,6 +207,21 @@ void SetMoney(Value& value, const pb::FieldDescriptor& field, int64_t nanos) {
   value.Set(stem + "_nanos", nanos).Set(stem + "_usd", FormatUsd(nanos));
 }
 
+// A map of texts, in the order of its names.
+Value MapOf(const pb::Message& message, const pb::FieldDescriptor& field) {
+  const pb::Reflection& reflection = *message.GetReflection();
+  std::map<std::string, Value> sorted;
+  for (int n = 0; n < reflection.FieldSize(message, &field); ++n) {
+    const pb::Message& entry = reflection.GetRepeatedMessage(message, &field, n);
+    const pb::Descriptor& type = *entry.GetDescriptor();
+    sorted[entry.GetReflection()->GetString(entry, type.map_key())] =
+        ScalarOf(entry, *type.map_value(), -1);
+  }
+  Value value;
+  for (auto& [name, held] : sorted) value.Set(name, std::move(held));
+  return value;
+}
+
 }  // namespace
 
 Value ValueOf(const pb::Message& message) {
@@ -215,7 +231,9 @@ Value ValueOf(const pb::Message& message) {
   for (int i = 0; i < type.field_count(); ++i) {
     const pb::FieldDescriptor& field = *type.field(i);
     if (IsRedacted(message, field)) continue;
-    if (field.is_repeated()) {
+    if (field.is_map()) {
+      value.Set(field.name(), MapOf(message, field));
+    } else if (field.is_repeated()) {
       Value::List list;
       for (int n = 0; n < reflection.FieldSize(message, &field); ++n) {
         list.push_back(ScalarOf(message, field, n));

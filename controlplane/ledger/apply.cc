@@ -22,7 +22,10 @@ bool IsWellFormed(const v1::UsageRun& run) {
 
 }  // namespace
 
-ApplyBatch::~ApplyBatch() { state_.rollups.Discard(); }
+ApplyBatch::~ApplyBatch() {
+  state_.rollups.Discard();
+  if (state_.charges != nullptr && !published_) state_.charges->Discarded();
+}
 
 Mark* ApplyBatch::MarkOf(const v1::UsageRun& run, const std::string& packed) {
   if (const auto at = marks_.find(packed); at != marks_.end())
@@ -30,6 +33,8 @@ Mark* ApplyBatch::MarkOf(const v1::UsageRun& run, const std::string& packed) {
   const auto kept = state_.marks.find(packed);
   if (kept != state_.marks.end() && kept->second.instance != run.instance()) return nullptr;
   Mark mark = kept != state_.marks.end() ? kept->second : Mark{.instance = run.instance()};
+  if (kept == state_.marks.end() && state_.charges != nullptr)
+    state_.charges->Met(run.instance(), packed);
   return &marks_.emplace(packed, std::move(mark)).first->second;
 }
 
@@ -59,6 +64,7 @@ Result<void> ApplyBatch::AddRun(const v1::UsageRun& run) {
     }
   }
   CleanComplete(*packed, *mark);
+  if (state_.charges != nullptr) state_.charges->Reached(*packed, mark->committed_upto);
   return {};
 }
 
@@ -78,6 +84,9 @@ Result<void> ApplyBatch::AddRecord(const std::string& packed, Mark& mark, int64_
     case v1::UsageRecord::kStarted:
       SW_CHECK(Started(packed, seq, bytes));
       break;
+    case v1::UsageRecord::kOutgrown:
+      SW_CHECK(Outgrown(packed));
+      break;
     case v1::UsageRecord::kFinished:
       SW_CHECK(Finished(packed, mark, seq, bytes));
       break;
@@ -94,7 +103,7 @@ Result<void> ApplyBatch::AddRecord(const std::string& packed, Mark& mark, int64_
       Lost(mark, seq);
       break;
     default:
-      mark.closed_seq = seq;
+      Closed(packed, mark, seq);
       break;
   }
   if (late) mark.lost.Remove(seq);
@@ -116,12 +125,27 @@ Result<void> ApplyBatch::Started(const std::string& packed, int64_t seq, const s
   return {};
 }
 
+// Takes the Started's place while that is open. One that overtook its Started changes nothing.
+Result<void> ApplyBatch::Outgrown(const std::string& packed) {
+  const int64_t started_seq = record_.outgrown().started_seq();
+  SW_TRY(const std::string open, Open(packed, started_seq));
+  if (!open.starts_with('O')) return {};
+  v1::UsageRecord now;
+  now.set_seq(started_seq);
+  now.set_time_ms(record_.time_ms());
+  *now.mutable_started() = record_.outgrown();
+  now.mutable_started()->clear_started_seq();
+  SetOpen(packed, started_seq, "O" + now.SerializeAsString());
+  return {};
+}
+
 Result<void> ApplyBatch::Finished(const std::string& packed, const Mark& mark, int64_t seq,
                                   const std::string& bytes) {
   const int64_t time_ms = record_.time_ms();
   SW_TRY(const bool counts, End(packed, mark, record_.finished().started_seq()));
   if (!counts) return {};
   PutEvent(time_ms, packed, seq, bytes);
+  SW_CHECK(Charge(packed, time_ms, record_.finished()));
   return state_.rollups.Add(time_ms, record_.finished().attribution(),
                             TotalsOf(record_.finished()));
 }
@@ -131,6 +155,7 @@ Result<void> ApplyBatch::Aggregate(const std::string& packed, const Mark& mark, 
   for (const int64_t started_seq : record_.aggregate().ended_started())
     SW_CHECK(End(packed, mark, started_seq));
   PutEvent(record_.time_ms(), packed, seq, bytes);
+  SW_CHECK(ChargeAggregate(packed));
   return state_.rollups.Add(record_.time_ms(), record_.aggregate().attribution(),
                             TotalsOf(record_.aggregate()));
 }
@@ -156,6 +181,7 @@ Result<void> ApplyBatch::Estimate(const std::string& packed, int64_t started_seq
   estimates_[event_key] = bytes;
   ++orphans_;
   PutEvent(time_ms, packed, event_seq, bytes);
+  SW_CHECK(Charge(packed, time_ms, estimate));
   return state_.rollups.Add(time_ms, estimate.attribution(), TotalsOf(estimate));
 }
 
@@ -172,7 +198,11 @@ Result<void> ApplyBatch::Retire(const std::string& packed, int64_t started_seq,
   estimate.set_attempt(started.started().attempt());
   *estimate.mutable_attribution() = started.started().attribution();
   *estimate.mutable_usage() = started.started().estimate();
-  estimate.set_cost_nanos(started.started().reserved_nanos());
+  const int64_t likely = started.started().likely_nanos();
+  estimate.set_cost_nanos(likely > 0 ? likely : started.started().reserved_nanos());
+  estimate.set_hold_nanos(started.started().reserved_nanos());
+  *estimate.mutable_accounts() = started.started().accounts();
+  estimate.set_holder(started.started().holder());
   estimate.set_source(v1::USAGE_SOURCE_ESTIMATED);
   estimate.set_end(v1::END_ABANDONED);
   ++settled;
@@ -207,6 +237,9 @@ Result<bool> ApplyBatch::TakeBackEstimate(const std::string& event_key) {
   v1::UsageRecord event;
   if (!bytes || !event.ParseFromString(*bytes)) return false;
   writes_.Delete(Table::kLedgerEvents, event_key);
+  // Estimates are the ends of single attempts; an Aggregate is never one.
+  if (const auto id = ReadEventKey(event_key))
+    SW_CHECK(Charge(id->packed, event.time_ms(), event.abandoned().estimate(), true));
   SW_CHECK(state_.rollups.Subtract(event.time_ms(), AttributionOf(event),
                                    TotalsOfEvent(event).value_or(Totals{})));
   return true;
@@ -280,11 +313,14 @@ WriteBatch ApplyBatch::TakeWrites() {
   }
   for (const auto& [packed, mark] : marks_) writes_.Put(Table::kLedgerMarks, packed, mark.Bytes());
   state_.rollups.Write(writes_);
+  if (state_.charges != nullptr) state_.charges->Write(writes_);
   return std::move(writes_);
 }
 
 void ApplyBatch::Publish() {
   state_.rollups.Commit();
+  published_ = true;
+  if (state_.charges != nullptr) state_.charges->Committed();
   for (const auto& [key, change] : open_) {
     const bool special = !change.value.empty() && change.value.front() != 'O';
     const auto kept = state_.special.find(change.packed);

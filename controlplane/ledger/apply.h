@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "controlplane/ledger/charge_sink.h"
 #include "controlplane/ledger/ledger_state.h"
 #include "controlplane/store/store.h"
 #include "spillway/v1/usage.pb.h"
@@ -27,6 +28,8 @@ class ApplyBatch {
   // Retirement: an open attempt settles at what it reserved.
   Result<void> Retire(const std::string& packed, int64_t started_seq,
                       const v1::UsageRecord& started);
+  // Retirement: the instance's holders of leases end too.
+  Result<void> RetireHolders(const std::string& instance, bool free_leases);
   // Everything of the batch, once.
   WriteBatch TakeWrites();
   // The batch is durable.
@@ -47,8 +50,14 @@ class ApplyBatch {
                          const std::string& bytes);
   Result<void> Aggregate(const std::string& packed, const Mark& mark, int64_t seq,
                          const std::string& bytes);
+  void Closed(const std::string& packed, Mark& mark, int64_t seq);
   void Lost(Mark& mark, int64_t seq);
+  Result<void> Outgrown(const std::string& packed);
   void Hello(const std::string& instance);
+  // To the budget accounts that the event names.
+  Result<void> Charge(std::string_view packed, int64_t time_ms, const v1::Finished& finished,
+                      bool take_back = false);
+  Result<void> ChargeAggregate(std::string_view packed);
   // An attempt's true end: closes its open row, takes back its estimate. False: the event's
   // estimate is beyond reach (pruned) and stands.
   Result<bool> End(const std::string& packed, const Mark& mark, int64_t started_seq);
@@ -71,7 +80,8 @@ class ApplyBatch {
   };
   Ledger::Rep& state_;
   WriteBatch writes_;
-  v1::UsageRecord record_;  // the one at hand; reused
+  v1::UsageRecord record_;                   // the one at hand; reused
+  std::vector<ChargeSink::Charge> charges_;  // of the event at hand; reused
   std::unordered_map<std::string, Mark> marks_;
   std::unordered_map<std::string, OpenChange> open_;  // by open key
   std::unordered_map<std::string, std::string>
@@ -81,6 +91,7 @@ class ApplyBatch {
   int64_t replaced_ = 0;
   int64_t unreadable_ = 0;
   int64_t refused_runs_ = 0;
+  bool published_ = false;
 };
 
 }  // namespace spillway::ledger

@@ -6,7 +6,9 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -48,7 +50,8 @@ struct LedgerConsumer::Rep {
   int64_t drained_ns = 0;
 
   std::atomic<int64_t> lag = 0, messages = 0, refused = 0, resends = 0, stream_changes = 0;
-  std::atomic<bool> stalled = false;
+  std::atomic<bool> stalled = false, caught_up = false, damaged = false;
+  std::optional<uint64_t> first_end;  // the stream's last message when it was first seen
   std::mutex wake_mutex;
   std::condition_variable_any wake;
   std::jthread thread;  // last: joined before anything above goes
@@ -142,12 +145,20 @@ Result<void> LedgerConsumer::Rep::FollowStream(const StreamState& state) {
   const Ledger::Position position = ledger.position();
   const bool same = position.created_ns == state.created_ns && position.seq <= state.last_seq;
   lag = static_cast<int64_t>(state.last_seq - std::min(state.last_seq, same ? position.seq : 0));
-  if (same) return {};
+  if (!first_end) first_end = state.last_seq;
+  if (same) {
+    if (state.first_seq > position.seq + 1) damaged = true;
+    const bool nothing_left = state.messages == 0 || state.first_seq > *first_end;
+    if (position.seq >= *first_end || nothing_left) caught_up = true;
+    return {};
+  }
   // Another stream, or one set back: what the old one held and we never saw lies with the data
   // planes.
   consumer.reset();
   SW_CHECK(ledger.SetPosition({.created_ns = state.created_ns, .seq = 0}));
+  first_end = state.last_seq;
   if (position.created_ns == 0) return {};
+  damaged = true;
   ++stream_changes;
   log::Warn(
       "the usage stream is another one than before; asking every data plane for what is not in the "
@@ -162,12 +173,12 @@ Result<void> LedgerConsumer::Rep::Attach() {
     // Remembered before it is made, so that no death in between leaves one behind for good.
     SW_TRY(const std::string before, ledger.RememberConsumer(name));
     if (!before.empty() && before != name)
-      static_cast<void>(bus.DeleteConsumer(subjects::kUsageStream, before));
+      std::ignore = bus.DeleteConsumer(subjects::kUsageStream, before);
     old_consumer_deleted = true;
   }
   // Made anew at the ledger's own position: what an earlier attempt fetched and did not apply comes
   // again.
-  static_cast<void>(bus.DeleteConsumer(subjects::kUsageStream, name));
+  std::ignore = bus.DeleteConsumer(subjects::kUsageStream, name);
   SW_TRY(consumer, bus.Consume({.stream = std::string(subjects::kUsageStream),
                                 .name = name,
                                 .start_seq = ledger.position().seq + 1}));
@@ -318,7 +329,9 @@ LedgerConsumer::Stats LedgerConsumer::stats() const {
           .refused = rep_->refused,
           .resends = rep_->resends,
           .stream_changes = rep_->stream_changes,
-          .stalled = rep_->stalled};
+          .stalled = rep_->stalled,
+          .caught_up = rep_->caught_up,
+          .damaged = rep_->damaged};
 }
 
 void LedgerConsumer::Collect(MetricsText& text) const {

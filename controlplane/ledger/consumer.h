@@ -51,6 +51,11 @@ class LedgerConsumer {
     int64_t resends = 0;  // instructions sent
     int64_t stream_changes = 0;
     bool stalled = false;  // the store cannot write
+    // Everything that the stream held when this process first saw it is applied.
+    bool caught_up = false;
+    // Records that the ledger never saw are gone from the stream, or may be: it is another one than
+    // before, or it begins behind the ledger's position.
+    bool damaged = false;
   };
   Stats stats() const;
   void Collect(MetricsText& text) const;

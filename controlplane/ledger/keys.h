@@ -16,7 +16,7 @@
 //   kLedgerEvents   i64 time ms, incarnation, i64 seq  -> UsageRecord as journalled (Finished,
 //                                                         Abandoned, Aggregate), or the estimate of
 //                                                         a retired data plane's Started
-//   kLedgerRollups  i64 hour (Unix s), then each name: u16 length + bytes -> nine i64 (totals.h)
+//   kLedgerRollups  i64 hour (Unix s), then each name: u16 length + bytes -> numbers (totals.h)
 //   kLedgerLost     incarnation, i64 from              -> i64 to
 //   kMeta           "ledger/..."                       -> position, backup, pruned
 namespace spillway::ledger {

@@ -40,6 +40,19 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(Store& store, const LedgerOptions& 
   return std::unique_ptr<Ledger>(new Ledger(std::move(rep)));
 }
 
+void Ledger::SetChargeSink(ChargeSink* charges) {
+  const std::lock_guard write(rep_->write_mutex);
+  rep_->charges = charges;
+  if (charges == nullptr) return;
+  for (const auto& [packed, mark] : rep_->marks) charges->Reached(packed, mark.committed_upto);
+  charges->Committed();
+}
+
+Result<void> Ledger::WhileQuiet(const std::function<Result<void>()>& read) {
+  const std::lock_guard write(rep_->write_mutex);
+  return read();
+}
+
 Result<void> Ledger::Rep::LoadMarks() {
   bool readable = true;
   SW_CHECK(

@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "common/metrics.h"
+#include "controlplane/ledger/charge_sink.h"
 #include "controlplane/store/store.h"
 #include "spillway/v1/admin.pb.h"
 #include "spillway/v1/usage.pb.h"
@@ -35,6 +36,11 @@ class Ledger {
  public:
   static Result<std::unique_ptr<Ledger>> Open(Store& store, const LedgerOptions& options);
   ~Ledger();
+  // Who takes what events charge to budgets. Once, before anything is applied; it must outlive the
+  // last batch.
+  void SetChargeSink(ChargeSink* charges);
+  // Runs it while no batch is made: what it reads of the store's ledger tables belongs together.
+  Result<void> WhileQuiet(const std::function<Result<void>()>& read);
 
   // Where in the stream the ledger stands: the identity and the last message applied.
   struct Position {
@@ -79,7 +85,9 @@ class Ledger {
   // `spillway fleet retire`: settles the open attempts of all its incarnations at what they
   // reserved. `commit` writes the batch, with the roster's own part; absent: the store alone.
   using Commit = std::function<Result<void>(WriteBatch batch)>;
-  Result<v1::RetireInstanceResponse> Retire(const std::string& instance, const Commit& commit = {});
+  // `free_leases`: as in v1::RetireInstanceRequest.
+  Result<v1::RetireInstanceResponse> Retire(const std::string& instance, const Commit& commit = {},
+                                            bool free_leases = false);
   int64_t open_started() const;
 
   // A backup of the whole store, and the note of how far it reaches. MarksOf and the purge position

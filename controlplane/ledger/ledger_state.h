@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "controlplane/ledger/charge_sink.h"
 #include "controlplane/ledger/ledger.h"
 #include "controlplane/ledger/marks.h"
 #include "controlplane/ledger/rollups.h"
@@ -30,6 +31,7 @@ struct Ledger::Rep {
 
   Store& store;
   const LedgerOptions options;
+  ChargeSink* charges = nullptr;  // set before the first batch; null: nobody counts budgets
 
   std::mutex write_mutex;
   ledger::Rollups rollups;

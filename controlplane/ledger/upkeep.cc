@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/utc.h"
 #include "controlplane/ledger/apply.h"
 #include "controlplane/ledger/keys.h"
 #include "controlplane/ledger/ledger_state.h"
@@ -9,13 +10,12 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kDayMs = 24 * ledger::kHourMs;
 constexpr size_t kPruneBatch = 5000;
 
 }  // namespace
 
-Result<v1::RetireInstanceResponse> Ledger::Retire(const std::string& instance,
-                                                  const Commit& commit) {
+Result<v1::RetireInstanceResponse> Ledger::Retire(const std::string& instance, const Commit& commit,
+                                                  bool free_leases) {
   const std::lock_guard write(rep_->write_mutex);
   ledger::ApplyBatch batch(*rep_);
   const auto own = rep_->of_instance.find(instance);
@@ -33,6 +33,7 @@ Result<v1::RetireInstanceResponse> Ledger::Retire(const std::string& instance,
         }));
     for (const auto& [seq, started] : open) SW_CHECK(batch.Retire(packed, seq, started));
   }
+  SW_CHECK(batch.RetireHolders(instance, free_leases));
   WriteBatch writes = batch.TakeWrites();
   SW_CHECK(commit ? commit(std::move(writes)) : rep_->store.Write(std::move(writes)));
   batch.Publish();

@@ -29,8 +29,9 @@ bool Above(const Epoch::Value& a, const Epoch::Value& b) {
 
 Result<Epoch::Value> ParseEpoch(std::string_view text) {
   Epoch::Value value;
-  const char* const end = text.data() + text.size();
-  const auto number = std::from_chars(text.data(), end, value.counter);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto number = std::from_chars(begin, end, value.counter);
   const bool good =
       number.ec == std::errc{} && value.counter > 0 && number.ptr + 1 < end && *number.ptr == ' ';
   if (!good) return Fail(ErrorCode::kCorrupt, "an epoch that cannot be read");

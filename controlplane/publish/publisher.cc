@@ -20,7 +20,7 @@ std::chrono::nanoseconds Ms(int64_t ms) { return std::chrono::milliseconds(ms); 
 }  // namespace
 
 Publisher::Publisher(Parts parts, Options options)
-    : rep_(std::make_unique<Rep>(std::move(parts), std::move(options))) {}
+    : rep_(std::make_unique<Rep>(std::move(parts), options)) {}
 
 Publisher::~Publisher() { Stop(); }
 

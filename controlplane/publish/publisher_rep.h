@@ -19,7 +19,7 @@ namespace spillway {
 // The insides of Publisher, for publisher*.cc. What stands below "publisher's thread" belongs to it
 // alone; the rest is guarded by `mutex`.
 struct Publisher::Rep {
-  Rep(Parts p, Options o) : parts(std::move(p)), options(std::move(o)) {}
+  Rep(Parts p, const Options& o) : parts(std::move(p)), options(o) {}
 
   Parts parts;
   Options options;

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kTokensMax = 1'000;
 constexpr size_t kTokenBytesMax = 512;
-constexpr size_t kDigestBytes = 32;
+constexpr size_t kTokenDigestBytes = 32;
 constexpr size_t kSecretBytesMin = 32;
 constexpr size_t kPublicIdBytes = 12;
 constexpr std::string_view kTokenPrefix = "sk-admin-";
@@ -48,10 +48,10 @@ Result<std::unique_ptr<AdminTokens>> AdminTokens::Open(Store& store) {
   bool readable = true;
   const auto load = [&](std::string_view key, std::string_view value) {
     Record record;
-    readable = value.size() >= kDigestBytes;
+    readable = value.size() >= kTokenDigestBytes;
     if (!readable) return false;
-    record.sha256 = std::string(value.substr(0, kDigestBytes));
-    value.remove_prefix(kDigestBytes);
+    record.sha256 = std::string(value.substr(0, kTokenDigestBytes));
+    value.remove_prefix(kTokenDigestBytes);
     readable = record.token.ParseFromArray(value.data(), static_cast<int>(value.size()));
     if (readable) tokens->records_[std::string(key)] = std::move(record);
     return readable;
@@ -112,6 +112,7 @@ Result<AdminTokens::Identity> AdminTokens::Verify(std::string_view token, int64_
 std::vector<v1::AdminToken> AdminTokens::List() const {
   const std::lock_guard lock(mutex_);
   std::vector<v1::AdminToken> list;
+  list.reserve(records_.size());
   for (const auto& [name, record] : records_) list.push_back(record.token);
   return list;
 }

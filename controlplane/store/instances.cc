@@ -7,7 +7,7 @@ namespace spillway {
 namespace {
 
 constexpr size_t kInstancesMax = 10'000;
-constexpr size_t kNameBytesMax = 128;
+constexpr size_t kInstanceNameBytesMax = 128;
 
 // What lasts of what a heartbeat says.
 v1::Instance Lasting(const v1::Instance& seen, const v1::Instance* known) {
@@ -52,6 +52,7 @@ std::optional<v1::Instance> Instances::Find(const std::string& instance) const {
 std::vector<v1::Instance> Instances::List() const {
   const std::lock_guard lock(mutex_);
   std::vector<v1::Instance> list;
+  list.reserve(records_.size());
   for (const auto& [name, record] : records_) list.push_back(record);
   return list;
 }
@@ -70,7 +71,7 @@ int64_t Instances::Expected() const {
 }
 
 Result<void> Instances::Note(const v1::Instance& seen) {
-  if (seen.instance().empty() || seen.instance().size() > kNameBytesMax) {
+  if (seen.instance().empty() || seen.instance().size() > kInstanceNameBytesMax) {
     return Fail(ErrorCode::kInvalidRequest, "a data plane without a usable instance name");
   }
   const std::lock_guard lock(mutex_);

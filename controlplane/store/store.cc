@@ -11,6 +11,7 @@
 #include <atomic>
 #include <charconv>
 #include <filesystem>
+#include <format>
 #include <system_error>
 #include <utility>
 
@@ -28,8 +29,9 @@ constexpr size_t kChecksumBytes = 8;  // per key, from the batch to the block
 
 // Names on disk; the order is Table's.
 constexpr std::array<const char*, kTableCount> kTableNames = {
-    "meta",         "resources",   "history",       "revisions",      "admin_tokens", "instances",
-    "ledger_marks", "ledger_open", "ledger_events", "ledger_rollups", "ledger_lost"};
+    "meta",        "resources",    "history",       "revisions",     "admin_tokens",
+    "instances",   "ledger_marks", "ledger_open",   "ledger_events", "ledger_rollups",
+    "ledger_lost", "leases",       "lease_charges", "lease_holders", "alerts"};
 
 rocksdb::ColumnFamilyOptions TableOptions(const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options;
@@ -80,8 +82,9 @@ Result<void> RefuseUnknownTables(const std::string& path) {
     if (!known) {
       return Fail(
           ErrorCode::kInvalidConfig,
-          path + " has a table \"" + name +
-              "\" of a newer version of this program: run that version, or restore a backup");
+          std::format("{} has a table \"{}\" of a newer version of this program: run that version, "
+                      "or restore a backup",
+                      path, name));
     }
   }
   return {};

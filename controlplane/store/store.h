@@ -26,8 +26,12 @@ enum class Table : uint8_t {
   kLedgerEvents,   // time + incarnation + seq -> Finished event
   kLedgerRollups,  // hour + dimensions -> totals
   kLedgerLost,     // incarnation + from -> to
+  kLeases,         // account + holder -> what the lease desk granted and heard
+  kLeaseCharges,   // account + holder -> what the ledger settled
+  kLeaseHolders,   // who holds leases, and what the ledger has to tell (budgets/lease_tables.h)
+  kAlerts,         // budget + subject + window + what -> Alert, decided, with its deliveries
 };
-inline constexpr int kTableCount = 11;
+inline constexpr int kTableCount = 15;
 
 // Everything one transaction changes; atomic over all tables.
 class WriteBatch {

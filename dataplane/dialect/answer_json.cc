@@ -3,7 +3,9 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <string>
 
 #include "dataplane/dialect/openai.h"
@@ -37,22 +39,46 @@ std::optional<int64_t> ReadCount(ondemand::value value, bool& absurd) {
   return rough <= 0 ? 0 : static_cast<int64_t>(rough);
 }
 
-// One member of a details object, as prompt_tokens_details.cached_tokens.
-int64_t ReadDetail(ondemand::value value, std::string_view key, bool& absurd) {
-  ondemand::object details;
-  if (value.get_object().get(details) != simdjson::SUCCESS) return 0;
-  ondemand::value found;
-  if (details.find_field_unordered(key).get(found) != simdjson::SUCCESS) return 0;
-  return ReadCount(found, absurd).value_or(0);
-}
-
 struct Counts {
   std::optional<int64_t> input, output, total;
-  int64_t cached = 0, reasoning = 0;
+  int64_t cached = 0, cache_write = 0, audio_input = 0;
+  int64_t reasoning = 0, audio_output = 0;
   bool absurd = false;
 };
 
+struct Detail {
+  std::string_view key;
+  int64_t Counts::* count;
+};
+constexpr std::array<Detail, 3> kInputDetails{{{"cached_tokens", &Counts::cached},
+                                               {"cache_write_tokens", &Counts::cache_write},
+                                               {"audio_tokens", &Counts::audio_input}}};
+constexpr std::array<Detail, 2> kOutputDetails{
+    {{"reasoning_tokens", &Counts::reasoning}, {"audio_tokens", &Counts::audio_output}}};
+
+// The members of a details object, as prompt_tokens_details.cached_tokens.
+void ReadDetails(ondemand::value value, std::span<const Detail> details, Counts& counts) {
+  ondemand::object object;
+  if (value.get_object().get(object) != simdjson::SUCCESS) return;
+  for (auto member : object) {
+    std::string_view key;
+    ondemand::value count;
+    if (member.escaped_key().get(key) != simdjson::SUCCESS) return;
+    if (member.value().get(count) != simdjson::SUCCESS) return;
+    for (const Detail& detail : details) {
+      if (detail.key != key) continue;
+      counts.*detail.count = ReadCount(count, counts.absurd).value_or(0);
+      break;
+    }
+  }
+}
+
+bool IsCachedKey(std::string_view key) {
+  return key == "prompt_cache_hit_tokens" || key == "num_cached_tokens" || key == "cached_tokens";
+}
+
 bool ReadCounts(ondemand::object object, Counts& counts) {
+  int64_t elsewhere = 0;  // cached tokens by another name
   for (auto member : object) {
     std::string_view key;
     ondemand::value value;
@@ -65,11 +91,14 @@ bool ReadCounts(ondemand::object object, Counts& counts) {
     } else if (key == "total_tokens") {
       counts.total = ReadCount(value, counts.absurd);
     } else if (key == "prompt_tokens_details") {
-      counts.cached = ReadDetail(value, "cached_tokens", counts.absurd);
+      ReadDetails(value, kInputDetails, counts);
     } else if (key == "completion_tokens_details") {
-      counts.reasoning = ReadDetail(value, "reasoning_tokens", counts.absurd);
+      ReadDetails(value, kOutputDetails, counts);
+    } else if (IsCachedKey(key)) {
+      elsewhere = ReadCount(value, counts.absurd).value_or(0);
     }
   }
+  counts.cached = std::max(counts.cached, elsewhere);
   return true;
 }
 
@@ -82,7 +111,10 @@ std::optional<TokenUsage> ReadUsage(ondemand::object object) {
     usage.output += counts.reasoning;
   }
   usage.cached_input = std::min(counts.cached, usage.input);
+  usage.cache_write_5m = std::min(counts.cache_write, usage.input);
+  usage.audio_input = std::min(counts.audio_input, usage.input);
   usage.reasoning = std::min(counts.reasoning, usage.output);
+  usage.audio_output = std::min(counts.audio_output, usage.output);
   return usage;
 }
 
@@ -94,6 +126,9 @@ void ReadMember(std::string_view key, ondemand::value value, AnswerFacts& facts)
   } else if (key == "error") {
     bool null = false;
     facts.is_error = value.is_null().get(null) != simdjson::SUCCESS || !null;
+  } else if (key == "service_tier") {
+    std::string_view tier;
+    if (value.get_string().get(tier) == simdjson::SUCCESS) facts.service_tier = BilledTier(tier);
   } else if (key == "choices") {
     ondemand::array choices;
     bool empty = false;

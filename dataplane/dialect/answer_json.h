@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "common/money.h"
@@ -15,15 +16,18 @@ struct AnswerFacts {
   bool choices_empty = false;  // "choices" is an array without elements
   bool has_usage = false;      // "usage" is an object, readable or not
   std::optional<TokenUsage> usage;
+  std::string service_tier;  // as BilledTier has it
 };
 
 // Reads the top level of `json`, which is followed by kBodyPadding readable bytes. What stands
 // between is skipped, not validated.
 //
 // Token counts are read liberally: integers, floats with whole value, null. Negative ones count 0;
-// a `usage` with a count that nobody could mean is dropped, so that the call is estimated.
-// cached_tokens never exceeds prompt_tokens. Servers that count reasoning beside completion_tokens
-// are known by their total_tokens, and get it added.
+// a `usage` with a count that nobody could mean is dropped, so that the call is estimated. No part
+// exceeds its whole: cached, cache_write and audio tokens prompt_tokens, reasoning and audio tokens
+// completion_tokens. Servers that count reasoning beside completion_tokens are known by their
+// total_tokens, and get it added. Cached tokens are found under the names of other servers too:
+// prompt_cache_hit_tokens (DeepSeek), num_cached_tokens (Mistral), cached_tokens (Moonshot).
 AnswerFacts ReadAnswer(std::string_view json);
 // The same for a stream's event: without padding, and validated, because a client would stumble
 // over it; `is_object` is false for a broken one.

@@ -26,6 +26,7 @@ class KeyWalk {
   }
   const char* ValueBehind(const char* quote) const;
   void OnText(const char* value);
+  void OnTier(const char* value);
 
   const char* const begin_;
   const char* const end_;
@@ -45,6 +46,12 @@ void KeyWalk::OnText(const char* value) {
   facts_.content_bytes += FindClosingQuote(value + 1, end_) - value - 1;
 }
 
+void KeyWalk::OnTier(const char* value) {
+  if (*value != '"') return;
+  const char* const quote = FindClosingQuote(value + 1, end_);
+  if (quote < end_) facts_.service_tier = {value + 1, static_cast<size_t>(quote - value - 1)};
+}
+
 // The last letter tells most keys apart.
 void KeyWalk::OnQuote(const char* quote) {
   if (quote == begin_) return;
@@ -54,6 +61,7 @@ void KeyWalk::OnQuote(const char* quote) {
       break;
     case 'r':
       if (const char* const value = ValueOf("error", quote)) facts_.error |= *value != 'n';
+      if (const char* const value = ValueOf("service_tier", quote)) OnTier(value);
       break;
     case 'n':
       if (const char* const value = ValueOf("finish_reason", quote)) facts_.finish |= *value == '"';

@@ -9,10 +9,11 @@ namespace spillway::openai {
 // matter occur, and with which kind of value. A key inside a text cannot be mistaken for one: its
 // quotes are escaped there.
 struct EventFacts {
-  bool finish = false;        // a finish_reason that is a string
-  bool usage_object = false;  // a "usage" that is an object: worth parsing
-  bool error = false;         // an "error" that is not null: worth parsing
-  int64_t content_bytes = 0;  // of text, refusal, reasoning and arguments, as escaped
+  bool finish = false;            // a finish_reason that is a string
+  bool usage_object = false;      // a "usage" that is an object: worth parsing
+  bool error = false;             // an "error" that is not null: worth parsing
+  std::string_view service_tier;  // as written, into the data; empty: none
+  int64_t content_bytes = 0;      // of text, refusal, reasoning and arguments, as escaped
 };
 EventFacts LookAt(std::string_view data);
 

@@ -8,68 +8,11 @@
 
 #include "common/error.h"
 #include "common/money.h"
+#include "dataplane/dialect/openai_request.h"
 
-// The OpenAI wire format, both directions: pure functions on bytes. Formats: OpenAI's published
-// OpenAPI description (CreateChatCompletionRequest, CreateCompletionRequest,
-// CreateEmbeddingRequest).
+// The OpenAI wire format, both directions: pure functions on bytes. Requests are in
+// openai_request.h.
 namespace spillway::openai {
-
-enum class Operation : uint8_t { kChat, kCompletions, kEmbeddings };
-// "/v1/chat/completions" -> kChat; nullopt: no operation of this dialect.
-std::optional<Operation> OperationOf(std::string_view path);
-// The path behind a provider's base_url: "/chat/completions".
-std::string_view UpstreamPath(Operation operation);
-
-// Bytes [begin, end) of the body.
-struct Span {
-  uint32_t begin = 0;
-  uint32_t end = 0;
-  bool empty() const { return begin == end; }
-};
-
-// What policy needs of a request, and where it stands in the body.
-struct Request {
-  Operation operation = Operation::kChat;
-  std::string model;  // unescaped
-  Span model_value;   // with its quotes
-  bool stream = false;
-  bool include_usage = false;     // the client asked for the usage event
-  Span stream_options;            // the value; empty: absent
-  Span include_usage_value;       // inside stream_options; empty: absent
-  uint32_t members_begin = 0;     // just behind the outermost '{'
-  int64_t output_tokens_max = 0;  // max_completion_tokens or max_tokens; 0: none
-  int64_t choices = 1;            // n
-  std::string user;
-  std::string metadata_user;     // metadata.user
-  std::string metadata_feature;  // metadata.feature
-};
-
-// Extra bytes that must be readable behind a body (simdjson's padding).
-inline constexpr size_t kBodyPadding = 64;
-
-// One strict pass over the whole body: valid UTF-8 without BOM, depth <= 128, one value and nothing
-// behind it, no duplicate key at any depth (after unescaping), no top-level key that differs from a
-// policy field by case only, policy fields of the right type. `body` must have kBodyPadding
-// readable bytes behind it.
-Result<Request> DecodeRequest(Operation operation, std::string_view body);
-
-// The body for upstream as pieces in order: views into `body` and into the pieces' own text. Only
-// the spliced fields differ from what the client sent: `model`, and on streams
-// stream_options.include_usage = true.
-class SplicedBody {
- public:
-  SplicedBody(const Request& request, std::string_view body, std::string_view upstream_model);
-  SplicedBody(const SplicedBody&) = delete;
-  SplicedBody& operator=(const SplicedBody&) = delete;
-
-  const std::vector<std::string_view>& pieces() const { return pieces_; }
-  size_t size() const { return size_; }
-
- private:
-  std::string model_text_;
-  std::vector<std::string_view> pieces_;
-  size_t size_ = 0;
-};
 
 // What an unary answer says. Scans, does not validate what it skips.
 struct Response {
@@ -77,7 +20,12 @@ struct Response {
   bool is_object = false;     // false: not a JSON object at all
   bool is_error = false;      // top-level "error" that is not null
   int64_t content_bytes = 0;  // of all choices: for estimates; 0 when unknown
+  std::string service_tier;   // as BilledTier has it
 };
+
+// The tier that an answer says it was served in: "flex", "priority", ...; empty: the standard one
+// ("default", "standard", "auto"), or no word of at most 32 letters, digits and underscores.
+std::string BilledTier(std::string_view reported);
 Response ScanResponse(Operation operation, std::string_view body);  // padded like DecodeRequest's
 // Reads a provider's error body: message, type, code, param. Never fails.
 struct ProviderError {
@@ -108,6 +56,8 @@ class StreamScanner {
   bool mid_event() const { return mid_event_; }      // the last event is not complete
   bool any_event() const { return events_ > 0; }
   const std::optional<TokenUsage>& usage() const { return usage_; }
+  // As BilledTier has it; of the last event that named one.
+  std::string service_tier() const { return BilledTier(tier_); }
   // Output tokens relayed so far, estimated: at least one per content event.
   int64_t output_tokens_estimate() const;
 
@@ -130,6 +80,7 @@ class StreamScanner {
   int block_lines_ = 0;        // complete lines of the current block
   int64_t events_ = 0, content_events_ = 0, content_bytes_ = 0;
   std::optional<TokenUsage> usage_;
+  std::string tier_;      // as reported
   std::string held_;      // the current, incomplete block
   std::string released_;  // what the last call gave out of held_
 };

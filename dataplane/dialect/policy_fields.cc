@@ -71,10 +71,17 @@ std::string_view NameOf(Field field) {
   return found == std::end(kEntries) ? std::string_view() : found->name;
 }
 
-Scope InsideOf(Field field) {
+Scope InsideOf(Scope scope, Field field, std::string_view key) {
+  if (scope == Scope::kMessage && key == "content") return Scope::kContent;
+  if (scope != Scope::kTop) return Scope::kOther;
   if (field == Field::kStreamOptions) return Scope::kStreamOptions;
   if (field == Field::kMetadata) return Scope::kMetadata;
-  return Scope::kOther;
+  return field == Field::kMessages ? Scope::kMessages : Scope::kOther;
+}
+
+Scope ElementOf(Scope array) {
+  if (array == Scope::kMessages) return Scope::kMessage;
+  return array == Scope::kContent ? Scope::kPart : Scope::kOther;
 }
 
 Field CaseTwinOf(Scope scope, std::string_view key) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <string>
 
 #include "common/json.h"
 #include "dataplane/dialect/byte_scan.h"
@@ -13,6 +14,8 @@ struct Edit {
   Span place;
   std::string_view text;
 };
+
+constexpr size_t kEditsMax = 4;  // model, usage, and both limits of the output
 
 // How the usage event is asked for, by what the client wrote.
 Edit UsageEdit(const Request& request, std::string_view body) {
@@ -29,15 +32,43 @@ Edit UsageEdit(const Request& request, std::string_view body) {
   return {front, empty ? R"("include_usage":true)" : R"("include_usage":true,)"};
 }
 
+// The member that is added; its number is what replaces a value.
+std::string CapMember(const Request& request, int64_t cap) {
+  const bool chat = request.operation == Operation::kChat;
+  return (chat ? R"("max_completion_tokens":)" : R"("max_tokens":)") + std::to_string(cap) + ",";
+}
+
+// Returns the new count of edits.
+size_t AddCap(const Request& request, int64_t cap, std::string_view member,
+              std::array<Edit, kEditsMax>& edits, size_t count) {
+  const size_t colon = member.find(':');
+  const std::string_view number = member.substr(colon + 1, member.size() - colon - 2);
+  const auto lower = [&](const OutputLimit& limit) {
+    const bool above = limit.tokens == 0 || limit.tokens > cap;
+    if (!limit.value.empty() && above) edits[count++] = {limit.value, number};
+  };
+  lower(request.max_tokens);
+  lower(request.max_completion_tokens);
+  if (request.max_tokens.value.empty() && request.max_completion_tokens.value.empty()) {
+    edits[count++] = {{request.members_begin, request.members_begin}, member};
+  }
+  return count;
+}
+
 }  // namespace
 
 SplicedBody::SplicedBody(const Request& request, std::string_view body,
-                         std::string_view upstream_model) {
+                         std::string_view upstream_model, int64_t output_tokens_cap) {
   AppendJsonString(model_text_, upstream_model);
-  std::array<Edit, 2> edits{Edit{request.model_value, model_text_}, Edit{}};
+  std::array<Edit, kEditsMax> edits{Edit{request.model_value, model_text_}};
   size_t count = 1;
   if (request.stream && !request.include_usage) edits[count++] = UsageEdit(request, body);
-  if (count == 2 && edits[1].place.begin < edits[0].place.begin) std::swap(edits[0], edits[1]);
+  if (output_tokens_cap > 0 && request.operation != Operation::kEmbeddings) {
+    cap_text_ = CapMember(request, output_tokens_cap);
+    count = AddCap(request, output_tokens_cap, cap_text_, edits, count);
+  }
+  std::stable_sort(edits.begin(), edits.begin() + static_cast<std::ptrdiff_t>(count),
+                   [](const Edit& a, const Edit& b) { return a.place.begin < b.place.begin; });
 
   pieces_.reserve(2 * count + 1);
   const auto add = [this](std::string_view piece) {

@@ -20,6 +20,7 @@ namespace {
 // A usage event has a few hundred bytes: what is larger is neither hidden nor held back.
 constexpr size_t kUsageEventBytesMax = size_t{64} * 1024;
 constexpr size_t kHeldKept = size_t{4} * 1024;
+constexpr size_t kTierKept = 64;  // no tier's name is as long
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 std::string_view TrimLineEnds(std::string_view text) {
@@ -205,6 +206,9 @@ bool StreamScanner::OnEvent(std::string_view data, std::string_view block, bool&
   finish_seen_ |= facts.finish;
   if (facts.content_bytes > 0) ++content_events_;
   content_bytes_ += facts.content_bytes;
+  if (!facts.service_tier.empty() && facts.service_tier != tier_) {
+    tier_ = facts.service_tier.substr(0, kTierKept);
+  }
   if (!facts.usage_object && !facts.error) return true;
 
   const AnswerFacts answer = ReadEvent(data);

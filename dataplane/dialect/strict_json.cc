@@ -68,8 +68,9 @@ class StrictPass {
   bool Value(int depth, Scope inside, FieldValue& value);
   bool Object(int depth, Scope scope, bool& empty);
   bool Member(int depth, Scope scope);
-  bool Key(Scope scope, Field& field);
-  bool Array(int depth, bool& empty);
+  void Note(Scope scope, std::string_view key, const FieldValue& value);
+  bool Key(Scope scope, std::string_view& key, Field& field);
+  bool Array(int depth, Scope scope, FieldValue& value);
   bool String(Text& text);
   bool UnicodeEscape();
   bool Number();
@@ -82,6 +83,7 @@ class StrictPass {
   const char* const end_;
   JsonKeys& keys_;
   PolicyFields fields_;
+  bool part_is_text_ = false;  // the content part that is open; parts never nest
   Error error_;
 };
 
@@ -115,7 +117,7 @@ Result<PolicyFields> StrictPass::Run() {
     Refuse(p_, "bytes behind the object");
     return std::unexpected(std::move(error_));
   }
-  return fields_;
+  return std::move(fields_);
 }
 
 bool StrictPass::Value(int depth, Scope inside, FieldValue& value) {
@@ -135,7 +137,7 @@ bool StrictPass::Value(int depth, Scope inside, FieldValue& value) {
       break;
     case '[':
       value.kind = Kind::kArray;
-      good = Array(depth + 1, value.empty);
+      good = Array(depth + 1, inside, value);
       break;
     case 't':
       value.kind = Kind::kTrue;
@@ -161,7 +163,9 @@ bool StrictPass::Value(int depth, Scope inside, FieldValue& value) {
 bool StrictPass::Object(int depth, Scope scope, bool& empty) {
   if (depth > kDepthMax) return Refuse(p_, "nested deeper than 128 levels");
   keys_.Open();
+  const char* const from = p_;
   ++p_;
+  if (scope == Scope::kPart) part_is_text_ = false;
   SkipSpace();
   empty = Peek() == '}';
   while (!empty) {
@@ -173,36 +177,61 @@ bool StrictPass::Object(int depth, Scope scope, bool& empty) {
     SkipSpace();
   }
   ++p_;
+  if (scope == Scope::kPart && !part_is_text_) {
+    ++fields_.media_parts;
+    fields_.media_bytes += static_cast<uint64_t>(p_ - from);
+  }
   return keys_.Close() ||
          Refuse(p_, "duplicate key in the object that ends", ErrorCode::kDuplicateKey);
 }
 
 bool StrictPass::Member(int depth, Scope scope) {
   Field field = Field::kNone;
-  if (!Key(scope, field)) return false;
+  std::string_view key;
+  if (!Key(scope, key, field)) return false;
   SkipSpace();
   if (Peek() != ':') return Refuse(p_, "expected ':'");
   ++p_;
   SkipSpace();
   FieldValue value;
-  if (!Value(depth, InsideOf(field), value)) return false;
+  const Scope inside = scope == Scope::kOther ? scope : InsideOf(scope, field, key);
+  if (!Value(depth, inside, value)) return false;
   if (field != Field::kNone) fields_[field] = value;
+  if (scope != Scope::kOther && scope != Scope::kTop) Note(scope, key, value);
   return true;
 }
 
-bool StrictPass::Key(Scope scope, Field& field) {
+// What counts although it is no field of its own: tags, and how much of a chat is no text.
+void StrictPass::Note(Scope scope, std::string_view key, const FieldValue& value) {
+  const bool text = value.kind == Kind::kString;
+  if (scope == Scope::kMetadata) {
+    if (text && key.size() <= kMetadataNameBytesMax &&
+        fields_.metadata.size() < kMetadataMembersMax) {
+      fields_.metadata.push_back({std::string(key), value});
+    }
+  } else if (scope == Scope::kPart) {
+    const std::string_view written(begin_ + value.span.begin, value.span.end - value.span.begin);
+    part_is_text_ |= text && key == "type" && (written == "\"text\"" || written == "\"refusal\"");
+  } else if (scope == Scope::kMessage && key == "audio" && value.kind == Kind::kObject) {
+    ++fields_.media_parts;
+    fields_.media_bytes += value.span.end - value.span.begin;
+  }
+}
+
+bool StrictPass::Key(Scope scope, std::string_view& key, Field& field) {
   const char* const from = p_;
   if (Peek() != '"') return Refuse(p_, "expected a key in double quotes");
   Text text;
   if (!String(text)) return false;
-  const std::string_view key = text.escaped ? keys_.Store(Unescape(text.inside)) : text.inside;
-  if (scope != Scope::kOther) field = FieldOf(scope, key);
+  key = text.escaped ? keys_.Store(Unescape(text.inside)) : text.inside;
+  const bool has_fields = HasFields(scope);
+  if (has_fields) field = FieldOf(scope, key);
   if (!keys_.Add(key)) {
     error_.param = NameOf(field);
     if (keys_.full()) return Refuse(from, "over a million keys");
     return Refuse(from, "duplicate key", ErrorCode::kDuplicateKey);
   }
-  if (scope == Scope::kOther || field != Field::kNone) return true;
+  if (!has_fields || field != Field::kNone) return true;
   const Field twin = CaseTwinOf(scope, key);
   if (twin == Field::kNone) return true;
   error_.param = NameOf(twin);
@@ -210,14 +239,16 @@ bool StrictPass::Key(Scope scope, Field& field) {
                 "'" + std::string(NameOf(twin)) + "' must be written in lower case, and is not");
 }
 
-bool StrictPass::Array(int depth, bool& empty) {
+bool StrictPass::Array(int depth, Scope scope, FieldValue& value) {
   if (depth > kDepthMax) return Refuse(p_, "nested deeper than 128 levels");
   ++p_;
   SkipSpace();
-  empty = Peek() == ']';
-  while (!empty) {
-    FieldValue ignored;
-    if (!Value(depth, Scope::kOther, ignored)) return false;
+  value.empty = Peek() == ']';
+  const Scope inside = ElementOf(scope);
+  while (!value.empty) {
+    FieldValue element;
+    if (!Value(depth, inside, element)) return false;
+    if (value.items++ == 0) value.first = element.kind;
     SkipSpace();
     if (Peek() == ']') break;
     if (Peek() != ',') return Refuse(p_, "expected ',' or ']'");

@@ -34,6 +34,10 @@ struct AccessRecord {
   int64_t request_bytes = 0;
   int64_t response_bytes = 0;
   int64_t revision = 0;
+  // "rate_limit/NAME" or "budget/NAME" that refused the request or sent it down; empty: none.
+  std::string limit;
+  std::string downgraded;      // the cheaper route or model it went to
+  std::string budget_warning;  // a budget at its end that only warns
 };
 
 struct ResponseHead {
@@ -89,6 +93,8 @@ struct Exchange {
   int64_t accepted_ns = 0;  // when the head was complete
   bool draining = false;
   AccessRecord record = {};
+  // Complete header lines that every answer carries, refusals included ("name: value\r\n" each).
+  std::string answer_headers = {};
 };
 
 }  // namespace spillway

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "dataplane/metering/record_encoding.h"
+#include "dataplane/metering/usage_sums.h"
+
 namespace spillway {
 namespace {
 
@@ -13,12 +16,7 @@ std::string OverflowAttribution() {
 }
 
 void AddAmounts(v1::Aggregate& sum, const v1::Aggregate& amount, int sign) {
-  v1::Usage& usage = *sum.mutable_usage();
-  const v1::Usage& more = amount.usage();
-  usage.set_input_tokens(usage.input_tokens() + sign * more.input_tokens());
-  usage.set_output_tokens(usage.output_tokens() + sign * more.output_tokens());
-  usage.set_cached_input_tokens(usage.cached_input_tokens() + sign * more.cached_input_tokens());
-  usage.set_reasoning_tokens(usage.reasoning_tokens() + sign * more.reasoning_tokens());
+  AddUsage(*sum.mutable_usage(), amount.usage(), sign);
   sum.set_cost_nanos(sum.cost_nanos() + sign * amount.cost_nanos());
   sum.set_estimated_nanos(sum.estimated_nanos() + sign * amount.estimated_nanos());
   sum.set_requests(sum.requests() + sign * amount.requests());
@@ -27,10 +25,7 @@ void AddAmounts(v1::Aggregate& sum, const v1::Aggregate& amount, int sign) {
 
 v1::Aggregate AmountOf(const FullCounts::End& end) {
   v1::Aggregate amount;
-  amount.mutable_usage()->set_input_tokens(end.usage.input);
-  amount.mutable_usage()->set_output_tokens(end.usage.output);
-  amount.mutable_usage()->set_cached_input_tokens(end.usage.cached_input);
-  amount.mutable_usage()->set_reasoning_tokens(end.usage.reasoning);
+  SetUsage(*amount.mutable_usage(), end.usage);
   amount.set_cost_nanos(end.cost);
   amount.set_estimated_nanos(end.estimated ? end.cost : 0);
   amount.set_requests(end.request ? 1 : 0);
@@ -42,12 +37,30 @@ v1::Aggregate AmountOf(const FullCounts::End& end) {
 
 void FullCounts::Add(const End& end) {
   const std::lock_guard lock(mutex_);
-  auto at = rows_.find(end.attribution);
-  if (at == rows_.end() && rows_.size() < kRowsMax)
-    at = rows_.emplace(end.attribution, Row{}).first;
-  if (at == rows_.end()) at = rows_.try_emplace(OverflowAttribution()).first;
+  std::string key = std::string(end.holder) + '\n';
+  const size_t holder_bytes = key.size();
+  key += end.attribution;
+  auto at = rows_.find(key);
+  if (at == rows_.end()) {
+    Row row{.attribution = std::string(end.attribution), .holder = std::string(end.holder)};
+    if (rows_.size() >= kRowsMax) {
+      row.attribution = OverflowAttribution();
+      key.replace(holder_bytes, std::string::npos, row.attribution);
+    }
+    at = rows_.try_emplace(std::move(key), std::move(row)).first;
+  }
   AddAmounts(at->second.sum, AmountOf(end), 1);
-  if (end.started_seq > 0) at->second.ended.push_back(end.started_seq);
+  Row& row = at->second;
+  if (end.started_seq > 0) row.ended.push_back(end.started_seq);
+  if (end.hold == 0) return;
+  ForEachAccount(end.accounts, [&](std::string_view account) {
+    const auto charged = row.charged.find(account);
+    if (charged == row.charged.end()) {
+      row.charged.emplace(account, end.hold);
+    } else {
+      charged->second += end.hold;
+    }
+  });
 }
 
 bool FullCounts::empty() const {
@@ -58,23 +71,38 @@ bool FullCounts::empty() const {
 std::optional<FullCounts::Shown> FullCounts::Peek() const {
   const std::lock_guard lock(mutex_);
   if (rows_.empty()) return {};
-  const auto& [attribution, row] = *rows_.begin();
-  Shown shown{.attribution = attribution, .aggregate = row.sum};
-  shown.aggregate.mutable_attribution()->ParseFromString(attribution);
+  const auto& [key, row] = *rows_.begin();
+  Shown shown{.row = key, .aggregate = row.sum};
+  shown.aggregate.mutable_attribution()->ParseFromString(row.attribution);
+  shown.aggregate.set_holder(row.holder);
   const size_t named = std::min(row.ended.size(), kEndedMax);
   shown.aggregate.mutable_ended_started()->Add(row.ended.begin(),
                                                row.ended.begin() + static_cast<ptrdiff_t>(named));
+  size_t bytes = 0;
+  for (const auto& [account, charged] : row.charged) {
+    bytes += account.size() + 16;
+    if (bytes > kAccountsShownBytesMax) break;
+    v1::AccountCharge& shown_charge = *shown.aggregate.add_accounts();
+    shown_charge.mutable_account()->ParseFromString(account);
+    shown_charge.set_charged(charged);
+  }
   return shown;
 }
 
 void FullCounts::Drop(const Shown& shown) {
   const std::lock_guard lock(mutex_);
-  const auto at = rows_.find(shown.attribution);
+  const auto at = rows_.find(shown.row);
   if (at == rows_.end()) return;
   Row& row = at->second;
   AddAmounts(row.sum, shown.aggregate, -1);
   row.ended.erase(row.ended.begin(), row.ended.begin() + shown.aggregate.ended_started_size());
-  if (row.ended.empty() && row.sum.attempts() == 0) rows_.erase(at);
+  for (const v1::AccountCharge& shown_charge : shown.aggregate.accounts()) {
+    const auto charged = row.charged.find(shown_charge.account().SerializeAsString());
+    if (charged == row.charged.end()) continue;
+    charged->second -= shown_charge.charged();
+    if (charged->second == 0) row.charged.erase(charged);
+  }
+  if (row.ended.empty() && row.charged.empty() && row.sum.attempts() == 0) rows_.erase(at);
 }
 
 }  // namespace spillway

@@ -9,8 +9,8 @@
 namespace spillway {
 namespace {
 
-// What one end of an attempt usually takes; a Started leaves this much for its own.
-constexpr int64_t kEndBytes = 512;
+// What the end of an attempt takes beyond its Started: usage, cost, how it ended.
+constexpr int64_t kEndExtraBytes = 224;
 // What a record takes in a run besides its bytes: tag, length, checksum.
 constexpr int64_t kRunOverheadBytes = 8;
 
@@ -31,6 +31,8 @@ Journal::~Journal() {
 
 const std::string& Journal::instance() const { return rep_->instance; }
 const std::string& Journal::incarnation() const { return rep_->incarnation; }
+const std::string& Journal::folder() const { return rep_->folder; }
+bool Journal::full() const { return rep_->full.load(std::memory_order_relaxed); }
 
 int64_t Journal::Rep::Room() const {
   auto room = static_cast<int64_t>(active->room());
@@ -64,7 +66,9 @@ Result<int64_t> Journal::Rep::Append(std::string_view record, Kind kind) {
   if (closed) return Fail(ErrorCode::kDraining, "the journal is closed");
   // `refuse` promises a place for every end: only what is ready counts.
   const int64_t room = options.full == JournalFull::kRefuse ? Room() : RoomToCome();
-  const bool leaves_room = kind != Kind::kStarted || room - bytes >= (open_started + 1) * kEndBytes;
+  // A Started leaves space for its own end and for those of all others.
+  if (kind == Kind::kStarted) end_bytes = std::max(end_bytes, bytes + kEndExtraBytes);
+  const bool leaves_room = kind != Kind::kStarted || room - bytes >= (open_started + 1) * end_bytes;
   if (!leaves_room || (!active->Fits(record.size()) && !Roll())) {
     full = true;
     return Fail(ErrorCode::kJournalFull,
@@ -94,7 +98,7 @@ void Journal::CountEnd(const FullCounts::End& end) {
   --rep_->open_started;
 }
 
-void Journal::AppendClosed() {
+void Journal::AppendClosed(const std::vector<v1::Closed>& holders) {
   const std::lock_guard upkeep(rep_->upkeep_mutex);
   rep_->RunOnce();
   if (!rep_->counts.empty()) {
@@ -111,16 +115,19 @@ void Journal::AppendClosed() {
     // An attempt still open is settled by whoever replays this journal.
     if (rep_->closed || rep_->open_started > 0 || !rep_->counts.empty()) return;
   }
-  v1::UsageRecord record;
-  record.set_time_ms(rep_->clock.WallMs());
+  int64_t first_seq = 0;
   {
     const std::lock_guard lock(rep_->append_mutex);
-    record.mutable_closed()->set_last_seq(rep_->next_seq);
+    first_seq = rep_->next_seq;
   }
-  const auto appended = rep_->Append(record.SerializeAsString(), Kind::kOther);
+  bool appended = true;
+  for (const v1::UsageRecord& record : ClosingRecords(holders, first_seq, rep_->clock.WallMs())) {
+    rep_->PrepareSegments(true);
+    appended = appended && rep_->Append(record.SerializeAsString(), Kind::kOther).has_value();
+  }
   {
     const std::lock_guard lock(rep_->append_mutex);
-    rep_->closed = appended.has_value();
+    rep_->closed = appended;
   }
   rep_->RunOnce();
 }

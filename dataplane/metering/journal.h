@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "common/metrics.h"
 #include "common/money.h"
+#include "dataplane/metering/account_charges.h"
 #include "dataplane/metering/data_dir.h"
 #include "dataplane/metering/frame.h"
 #include "dataplane/metering/full_counts.h"
@@ -31,6 +32,7 @@ struct JournalOptions {
   JournalFull full = JournalFull::kCount;
   bool standalone = false;  // keep running totals and drop what is in them; nothing is shipped
   bool threaded = true;     // false: tests call RunOnce themselves
+  FinalCharges final_charges = {};  // at Open, for each incarnation that is closed
 };
 
 // The usage journal of one data plane: what was appended survives kill -9 by construction (it lies
@@ -58,9 +60,13 @@ class Journal {
   // is.
   void CountEnd(const FullCounts::End& end);
 
-  // The last record of this incarnation, at a clean end: when no attempt is open. Nothing may be
-  // appended after it.
-  void AppendClosed();
+  // The last record of this incarnation, at a clean end: when no attempt is open. `holders`: what
+  // their budget accounts come to. Nothing may be appended after it.
+  void AppendClosed(const std::vector<v1::Closed>& holders = {});
+  // Ends of attempts can only be counted now. Any thread; no lock.
+  bool full() const;
+  // Of this incarnation, for what belongs to it and goes with it.
+  const std::string& folder() const;
 
   // What the journal's thread does every 10 ms: sync, prepare, write counted ends, free.
   void RunOnce();

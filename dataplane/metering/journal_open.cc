@@ -62,7 +62,8 @@ Result<int64_t> Journal::Rep::ReplayOne(const std::string& older) {
     return scan.last_seq;
   }
   Closing closing;
-  if (auto closed = CloseJournal(path, older, clock.WallMs(), scan); closed) {
+  if (auto closed = CloseJournal(path, older, clock.WallMs(), options.final_charges, scan);
+      closed) {
     closing = *closed;
   } else {
     // A full disk must not keep the process from serving: what is there is sent, the next start

@@ -79,10 +79,11 @@ struct Journal::Rep {
   std::vector<Sealed> sealed;
   int64_t next_seq = 1;
   int64_t open_started = 0;
+  int64_t end_bytes = 512;  // that the end of an attempt may take: the largest one seen
   int64_t appended_bytes = 0;
   int64_t budget_bytes = 0;  // may still be allocated
   bool closed = false;
-  bool full = false;
+  std::atomic<bool> full = false;  // written under append_mutex
   std::atomic<int64_t> counted_ends = 0;
   std::atomic<int64_t> refused = 0;
   FullCounts counts;

@@ -79,7 +79,7 @@ void Journal::Rep::PrepareSegments(bool beyond_limit) {
     if (!segment->Sync()) log::Debug("a new journal segment is not on disk yet");
   }
   const std::lock_guard lock(append_mutex);
-  if (full && Room() > (open_started + 8) * 512)
+  if (full && Room() > (open_started + 8) * end_bytes)
     full = false;  // some attempts more than those that run
 }
 
@@ -146,7 +146,7 @@ void Journal::Rep::WriteCounted() {
     *record.mutable_aggregate() = shown->aggregate;
     const bool was_full = [this] {
       const std::lock_guard lock(append_mutex);
-      return full;
+      return full.load();
     }();
     if (was_full || !Append(record.SerializeAsString(), Kind::kOther)) return;
     counts.Drop(*shown);

@@ -1,5 +1,7 @@
 #include "dataplane/metering/meter.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "dataplane/metering/journal.h"
@@ -17,6 +19,14 @@ struct OpenAttempt::Rep {
   Price price;
   TokenUsage estimate;
   bool stream = false;
+  bool fallback = false;
+  bool downgraded = false;
+  bool unpriced = false;
+  std::string accounts;  // joined
+  std::string holder;
+  Nanos reserved = 0;
+  int64_t revision = 0;
+  int64_t started_ms = 0;
   int64_t started_ns = 0;
   int64_t started_seq = 0;  // 0: there was no space for it
 };
@@ -33,10 +43,40 @@ OpenAttempt::~OpenAttempt() {
                            .duration_us = elapsed_us});
 }
 
-Nanos OpenAttempt::Finish(const AttemptOutcome& outcome) && {
+void OpenAttempt::Outgrow(const TokenUsage& covered, Nanos reserved) {
+  Rep& rep = *rep_;
+  if (rep.started_seq == 0) return;
+  const Nanos likely = CostOf(covered, rep.price);
+  rep.estimate = covered;
+  rep.reserved = std::max(rep.accounts.empty() ? likely : reserved, rep.reserved);
+  RecordBuffer record;
+  EncodeStarted(rep.started_ms,
+                {.request_id = rep.request_id,
+                 .attempt_id = rep.attempt_id,
+                 .attempt = rep.attempt,
+                 .attribution = rep.attribution,
+                 .reserved = rep.reserved,
+                 .estimate = covered,
+                 .revision = rep.revision,
+                 .accounts = rep.accounts,
+                 .holder = rep.holder,
+                 .likely = likely == rep.reserved ? 0 : likely,
+                 .started_seq = rep.started_seq},
+                record);
+  // Without space for it a kill bills what was said before.
+  std::ignore = rep.journal.Append(record.view(), Journal::Kind::kOther);
+}
+
+AttemptCharge OpenAttempt::Finish(const AttemptOutcome& outcome) && {
   const std::unique_ptr<Rep> rep = std::move(rep_);
-  const Nanos cost =
-      outcome.source == v1::USAGE_SOURCE_NONE ? 0 : CostOf(outcome.usage, rep->price);
+  const bool estimated = outcome.source == v1::USAGE_SOURCE_ESTIMATED;
+  AttemptCharge charge;
+  if (outcome.source != v1::USAGE_SOURCE_NONE)
+    charge.cost = CostOf(outcome.usage, rep->price, outcome.service_tier);
+  charge.hold = charge.cost;
+  if (estimated && !rep->accounts.empty())
+    charge.hold = std::max(charge.cost, outcome.reserved.value_or(rep->reserved));
+  const std::string service_tier = CleanText(outcome.service_tier, kTierBytesMax);
   RecordBuffer record;
   EncodeFinished(rep->clock.WallMs(),
                  {.started_seq = rep->started_seq,
@@ -45,27 +85,38 @@ Nanos OpenAttempt::Finish(const AttemptOutcome& outcome) && {
                   .attempt = rep->attempt,
                   .attribution = rep->attribution,
                   .usage = outcome.usage,
-                  .cost = cost,
+                  .cost = charge.cost,
                   .source = outcome.source,
                   .end = outcome.end,
                   .http_status = outcome.http_status,
                   .winner = outcome.winner,
                   .stream = rep->stream,
                   .duration_us = outcome.duration_us,
-                  .first_token_us = outcome.first_token_us},
+                  .first_token_us = outcome.first_token_us,
+                  .service_tier = service_tier,
+                  .accounts = rep->accounts,
+                  .holder = rep->holder,
+                  .hold = charge.hold,
+                  .unpriced = rep->unpriced,
+                  .fallback = rep->fallback,
+                  .downgraded = rep->downgraded},
                  record);
   const auto kind = rep->started_seq > 0 ? Journal::Kind::kEnd : Journal::Kind::kOther;
-  if (rep->journal.Append(record.view(), kind)) return cost;
+  if (rep->journal.Append(record.view(), kind)) return charge;
   rep->journal.CountEnd({.attribution = rep->attribution,
                          .usage = outcome.usage,
-                         .cost = cost,
-                         .estimated = outcome.source == v1::USAGE_SOURCE_ESTIMATED,
+                         .cost = charge.cost,
+                         .estimated = estimated,
                          .request = outcome.winner || outcome.end == v1::END_CLIENT_LEFT,
-                         .started_seq = rep->started_seq});
-  return cost;
+                         .started_seq = rep->started_seq,
+                         .accounts = rep->accounts,
+                         .holder = rep->holder,
+                         .hold = charge.hold});
+  return charge;
 }
 
 Result<OpenAttempt> Meter::Start(const AttemptInfo& info) {
+  const Nanos likely = CostOf(info.estimate, info.price);
   auto rep = std::make_unique<OpenAttempt::Rep>(
       OpenAttempt::Rep{.journal = journal_,
                        .clock = clock_,
@@ -78,21 +129,33 @@ Result<OpenAttempt> Meter::Start(const AttemptInfo& info) {
                                                          .feature = info.feature,
                                                          .route = info.route,
                                                          .model = info.model,
-                                                         .provider = info.provider}),
+                                                         .provider = info.provider,
+                                                         .tags = info.tags}),
                        .attempt = info.attempt,
                        .price = info.price,
                        .estimate = info.estimate,
                        .stream = info.stream,
+                       .fallback = info.fallback,
+                       .downgraded = info.downgraded,
+                       .unpriced = info.unpriced || info.price == nullptr,
+                       .accounts = JoinAccounts(info.accounts),
+                       .holder = CleanText(info.holder, kIdBytesMax),
+                       .reserved = info.accounts.empty() ? likely : info.reserved,
+                       .revision = info.revision,
+                       .started_ms = clock_.WallMs(),
                        .started_ns = clock_.MonotonicNs()});
   RecordBuffer record;
-  EncodeStarted(clock_.WallMs(),
+  EncodeStarted(rep->started_ms,
                 {.request_id = rep->request_id,
                  .attempt_id = rep->attempt_id,
                  .attempt = rep->attempt,
                  .attribution = rep->attribution,
-                 .reserved = CostOf(info.estimate, info.price),
+                 .reserved = rep->reserved,
                  .estimate = info.estimate,
-                 .revision = info.revision},
+                 .revision = info.revision,
+                 .accounts = rep->accounts,
+                 .holder = rep->holder,
+                 .likely = likely == rep->reserved ? 0 : likely},
                 record);
   SW_TRY(rep->started_seq, journal_.Append(record.view(), Journal::Kind::kStarted));
   return OpenAttempt(std::move(rep));

@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -21,10 +24,20 @@ struct AttemptInfo {
   int attempt = 1;
   // Names, valid during the call.
   std::string_view organization, team, user, key, feature, route, model, provider;
-  Price price;
+  // Free tags, sorted by name; the first 8 are recorded, each text cut at 64 bytes.
+  std::span<const std::pair<std::string, std::string>> tags = {};
+  Price price;  // nullptr: none is known, and the records say so
   TokenUsage estimate;
   int64_t revision = 0;
   bool stream = false;
+  bool fallback = false;    // not the first target of its plan
+  bool downgraded = false;  // goes to a cheaper route than the client named
+  bool unpriced = false;    // allowed although nothing knows its price
+  // Budget accounts that hold `reserved`, each (Reservation::accounts, amount); valid during the
+  // call. Without any, `reserved` is the cost of `estimate`.
+  std::span<const std::shared_ptr<const std::string>> accounts = {};
+  Nanos reserved = 0;
+  std::string_view holder = {};  // Reservation::holder
 };
 
 // What is known after it.
@@ -36,17 +49,31 @@ struct AttemptOutcome {
   bool winner = false;
   int64_t duration_us = 0;
   int64_t first_token_us = 0;
+  std::string_view service_tier = {};  // as billed; empty: standard
+  // What the reservation has come to (Reservation::amount), when it was extended on the way.
+  std::optional<Nanos> reserved = {};
+};
+
+// What an attempt came to, as journalled.
+struct AttemptCharge {
+  Nanos cost = 0;  // what reports say
+  // What budgets count (Reservation::Settle): the cost; while the truth is not known, so for an
+  // estimate, at least what was reserved.
+  Nanos hold = 0;
 };
 
 // An attempt that was journalled as started. Must be finished; one that is dropped finishes as
-// estimated and cut, so that no path forgets a bill. Move-only, one owner.
+// estimated and cut, so that no path forgets a bill (its reservation, dropped, charges the same).
+// Move-only, one owner.
 class OpenAttempt {
  public:
   OpenAttempt(OpenAttempt&&) noexcept;
   OpenAttempt& operator=(OpenAttempt&&) = delete;
   ~OpenAttempt();
-  // Journals `finished`; returns the cost.
-  Nanos Finish(const AttemptOutcome& outcome) &&;
+  // Journals that it came to hold more than `started` says, so that a kill bills that much.
+  void Outgrow(const TokenUsage& covered, Nanos reserved);
+  // Journals `finished`.
+  AttemptCharge Finish(const AttemptOutcome& outcome) &&;
 
  private:
   friend class Meter;

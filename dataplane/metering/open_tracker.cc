@@ -25,6 +25,7 @@ void OpenTracker::Follow(const Frame& frame) {
     if (!record.ParseFromArray(frame.record.data(), static_cast<int>(frame.record.size()))) return;
     for (const int64_t seq : record.aggregate().ended_started()) Ended(seq);
   }
+  charges_.AddRecord(frame.record);
 }
 
 Result<bool> OpenTracker::Collect(const SegmentSpan& segment) {
@@ -32,6 +33,11 @@ Result<bool> OpenTracker::Collect(const SegmentSpan& segment) {
   FrameScanner frames(view.bytes());
   bool found = false;
   for (Frame frame; frames.Next(frame, true);) {
+    const RecordPeek peek = PeekRecord(frame.record);
+    if (peek.kind == v1::UsageRecord::kOutgrown && open_.contains(peek.started_seq)) {
+      carried_.insert_or_assign(peek.started_seq, AsStarted(frame.record));
+      found = true;
+    }
     if (!open_.contains(frame.seq) || carried_.contains(frame.seq)) continue;
     char field[kSeqFieldBytesMax];
     const size_t seq_bytes = EncodeSeqField(frame.seq, field);
@@ -43,6 +49,12 @@ Result<bool> OpenTracker::Collect(const SegmentSpan& segment) {
 }
 
 Result<void> OpenTracker::Carry(const std::vector<SegmentSpan>& segments, int64_t now_ms) {
+  SW_CHECK(CarryOpen(segments, now_ms));
+  if (charges_.empty()) return {};
+  return SaveFreedCharges(folder_, followed_upto_, charges_);
+}
+
+Result<void> OpenTracker::CarryOpen(const std::vector<SegmentSpan>& segments, int64_t now_ms) {
   for (const SegmentSpan& segment : segments) {
     if (open_.empty()) break;
     SW_TRY(const bool found, Collect(segment));

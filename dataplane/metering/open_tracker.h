@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/error.h"
+#include "dataplane/metering/account_charges.h"
 #include "dataplane/metering/frame.h"
 #include "dataplane/metering/replay.h"
 
@@ -14,8 +15,8 @@ namespace spillway {
 
 // Which attempts of the live incarnation are open, learnt by following its records. When a segment
 // is freed while an attempt that started in it still runs, its Started is carried over into a small
-// file: whoever replays this journal after a kill finds every open attempt. Not thread-safe: the
-// journal's thread owns it.
+// file: whoever replays this journal after a kill finds every open attempt. What the freed records
+// charged to budget accounts is kept likewise. Not thread-safe: the journal's thread owns it.
 class OpenTracker {
  public:
   OpenTracker(std::string folder, std::string incarnation)
@@ -30,6 +31,7 @@ class OpenTracker {
  private:
   void Ended(int64_t started_seq);
   Result<bool> Collect(const SegmentSpan& segment);
+  Result<void> CarryOpen(const std::vector<SegmentSpan>& segments, int64_t now_ms);
 
   std::string folder_;
   std::string incarnation_;
@@ -37,6 +39,7 @@ class OpenTracker {
   std::unordered_set<int64_t> open_;
   std::map<int64_t, std::string> carried_;  // seq -> record without its seq field
   bool changed_ = false;
+  AccountCharges charges_;  // of everything followed
 };
 
 }  // namespace spillway

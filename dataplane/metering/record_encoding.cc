@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "common/utf8.h"
 
@@ -40,14 +41,24 @@ class FieldWriter {
     std::memcpy(at_, bytes.data(), bytes.size());
     at_ += bytes.size();
   }
-  void Usage(int field, const TokenUsage& usage) {
-    char body[48];
+  void Usage(int field, const TokenUsage& usage, std::string_view service_tier = {}) {
+    char body[9 * 11 + 2 + kTierBytesMax];
     FieldWriter inner(body);
     inner.Number(v1::Usage::kInputTokensFieldNumber, usage.input);
     inner.Number(v1::Usage::kOutputTokensFieldNumber, usage.output);
     inner.Number(v1::Usage::kCachedInputTokensFieldNumber, usage.cached_input);
     inner.Number(v1::Usage::kReasoningTokensFieldNumber, usage.reasoning);
+    inner.Number(v1::Usage::kCacheWrite5MTokensFieldNumber, usage.cache_write_5m);
+    inner.Number(v1::Usage::kCacheWrite1HTokensFieldNumber, usage.cache_write_1h);
+    inner.Number(v1::Usage::kAudioInputTokensFieldNumber, usage.audio_input);
+    inner.Number(v1::Usage::kAudioOutputTokensFieldNumber, usage.audio_output);
+    inner.Number(v1::Usage::kImagesFieldNumber, usage.images);
+    inner.Text(v1::Usage::kServiceTierFieldNumber, service_tier.substr(0, kTierBytesMax));
     Message(field, {body, static_cast<size_t>(inner.at() - body)});
+  }
+  // Each with its length before it already.
+  void Accounts(int field, std::string_view joined) {
+    ForEachAccount(joined, [&](std::string_view account) { Message(field, account); });
   }
 
  private:
@@ -62,6 +73,14 @@ class FieldReader {
   uint64_t number = 0;
   std::string_view bytes;
 
+  // Bytes with their length before them, without a tag.
+  bool Sized(std::string_view& out) {
+    uint64_t size = 0;
+    if (rest_.empty() || !Varint(size) || size > rest_.size()) return false;
+    out = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return true;
+  }
   bool Next() {
     uint64_t tag = 0;
     if (rest_.empty() || !Varint(tag)) return false;
@@ -71,13 +90,8 @@ class FieldReader {
     switch (tag & 7) {
       case kVarint:
         return Varint(number);
-      case kBytes: {
-        uint64_t size = 0;
-        if (!Varint(size) || size > rest_.size()) return false;
-        bytes = rest_.substr(0, size);
-        rest_.remove_prefix(size);
-        return true;
-      }
+      case kBytes:
+        return Sized(bytes);
       case 1:
         return Skip(8);
       case 5:
@@ -136,8 +150,20 @@ std::string CleanText(std::string_view text, size_t bytes_max) {
   return clean;
 }
 
+namespace {
+
+void PutTag(std::string_view name, std::string_view value, FieldWriter& writer) {
+  char body[2 * (kTagBytesMax + 2)];
+  FieldWriter inner(body);
+  inner.Text(v1::Tag::kNameFieldNumber, CleanText(name, kTagBytesMax));
+  inner.Text(v1::Tag::kValueFieldNumber, CleanText(value, kTagBytesMax));
+  writer.Message(v1::Attribution::kTagsFieldNumber, {body, static_cast<size_t>(inner.at() - body)});
+}
+
+}  // namespace
+
 std::string EncodeAttribution(const AttributionNames& names) {
-  char buffer[8 * (kNameBytesMax + 3)];
+  char buffer[8 * (kNameBytesMax + 3) + kTagsMax * (2 * (kTagBytesMax + 2) + 3)];
   FieldWriter writer(buffer);
   const auto put = [&writer](int field, std::string_view text, size_t bytes_max) {
     // ASCII of a sane length, the usual case, goes straight through.
@@ -152,7 +178,26 @@ std::string EncodeAttribution(const AttributionNames& names) {
   put(v1::Attribution::kRouteFieldNumber, names.route, kNameBytesMax);
   put(v1::Attribution::kModelFieldNumber, names.model, kNameBytesMax);
   put(v1::Attribution::kProviderFieldNumber, names.provider, kNameBytesMax);
+  for (const auto& [name, value] : names.tags.first(std::min(names.tags.size(), kTagsMax)))
+    PutTag(name, value, writer);
   return {buffer, static_cast<size_t>(writer.at() - buffer)};
+}
+
+std::string JoinAccounts(std::span<const std::shared_ptr<const std::string>> accounts) {
+  std::string joined;
+  for (const auto& account : accounts) {
+    if (joined.size() + account->size() + 4 > kAccountsBytesMax) continue;
+    char length[4];
+    FieldWriter writer(length);
+    writer.Varint(account->size());
+    joined.append(length, static_cast<size_t>(writer.at() - length)).append(*account);
+  }
+  return joined;
+}
+
+void ForEachAccount(std::string_view joined, const std::function<void(std::string_view)>& on_one) {
+  FieldReader reader(joined);
+  for (std::string_view account; reader.Sized(account);) on_one(account);
 }
 
 // Writes the body's fields first, then, before them, what needs the body's length.
@@ -183,6 +228,8 @@ class RecordEncoder {
 void EncodeStarted(int64_t time_ms, const StartedFields& fields, RecordBuffer& out) {
   RecordEncoder encoder(out);
   FieldWriter& body = encoder.body();
+  body.Number(v1::Started::kStartedSeqFieldNumber,
+              fields.started_seq);  // first: PeekRecord looks no further
   body.Text(v1::Started::kRequestIdFieldNumber, fields.request_id);
   body.Text(v1::Started::kAttemptIdFieldNumber, fields.attempt_id);
   body.Number(v1::Started::kAttemptFieldNumber, fields.attempt);
@@ -190,7 +237,11 @@ void EncodeStarted(int64_t time_ms, const StartedFields& fields, RecordBuffer& o
   body.Number(v1::Started::kReservedNanosFieldNumber, fields.reserved);
   body.Usage(v1::Started::kEstimateFieldNumber, fields.estimate);
   body.Number(v1::Started::kRevisionFieldNumber, fields.revision);
-  encoder.Finish(time_ms, v1::UsageRecord::kStartedFieldNumber);
+  body.Accounts(v1::Started::kAccountsFieldNumber, fields.accounts);
+  body.Number(v1::Started::kLikelyNanosFieldNumber, fields.likely);
+  body.Text(v1::Started::kHolderFieldNumber, fields.holder);
+  encoder.Finish(time_ms, fields.started_seq == 0 ? v1::UsageRecord::kStartedFieldNumber
+                                                  : v1::UsageRecord::kOutgrownFieldNumber);
 }
 
 void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer& out) {
@@ -202,7 +253,7 @@ void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer&
   body.Text(v1::Finished::kAttemptIdFieldNumber, fields.attempt_id);
   body.Number(v1::Finished::kAttemptFieldNumber, fields.attempt);
   body.Message(v1::Finished::kAttributionFieldNumber, fields.attribution);
-  body.Usage(v1::Finished::kUsageFieldNumber, fields.usage);
+  body.Usage(v1::Finished::kUsageFieldNumber, fields.usage, fields.service_tier);
   body.Number(v1::Finished::kCostNanosFieldNumber, fields.cost);
   body.Number(v1::Finished::kSourceFieldNumber, fields.source);
   body.Number(v1::Finished::kEndFieldNumber, fields.end);
@@ -211,6 +262,12 @@ void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer&
   body.Number(v1::Finished::kStreamFieldNumber, fields.stream ? 1 : 0);
   body.Number(v1::Finished::kDurationUsFieldNumber, fields.duration_us);
   body.Number(v1::Finished::kFirstTokenUsFieldNumber, fields.first_token_us);
+  body.Accounts(v1::Finished::kAccountsFieldNumber, fields.accounts);
+  body.Number(v1::Finished::kHoldNanosFieldNumber, fields.hold);
+  body.Number(v1::Finished::kUnpricedFieldNumber, fields.unpriced ? 1 : 0);
+  body.Number(v1::Finished::kFallbackFieldNumber, fields.fallback ? 1 : 0);
+  body.Number(v1::Finished::kDowngradedFieldNumber, fields.downgraded ? 1 : 0);
+  body.Text(v1::Finished::kHolderFieldNumber, fields.holder);
   encoder.Finish(time_ms, v1::UsageRecord::kFinishedFieldNumber);
 }
 
@@ -221,17 +278,87 @@ RecordPeek PeekRecord(std::string_view record) {
     if (fields.field == v1::UsageRecord::kTimeMsFieldNumber)
       peek.time_ms = static_cast<int64_t>(fields.number);
     if (fields.field < v1::UsageRecord::kHelloFieldNumber ||
-        fields.field > v1::UsageRecord::kAggregateFieldNumber)
+        fields.field > v1::UsageRecord::kOutgrownFieldNumber)
       continue;
     peek.kind = static_cast<v1::UsageRecord::BodyCase>(fields.field);
     const bool ends =
         peek.kind == v1::UsageRecord::kFinished || peek.kind == v1::UsageRecord::kAbandoned;
+    const bool outgrows = peek.kind == v1::UsageRecord::kOutgrown;
+    if (!ends && !outgrows) continue;
+    // What comes first in all three; of two it is field 1.
+    const int seq_field = outgrows ? static_cast<int>(v1::Started::kStartedSeqFieldNumber)
+                                   : static_cast<int>(v1::Finished::kStartedSeqFieldNumber);
     FieldReader body(fields.bytes);
-    // Field 1 of both messages.
-    if (ends && body.Next() && body.field == v1::Finished::kStartedSeqFieldNumber)
+    if (body.Next() && static_cast<int>(body.field) == seq_field)
       peek.started_seq = static_cast<int64_t>(body.number);
   }
   return peek;
+}
+
+std::string AsStarted(std::string_view outgrown) {
+  v1::UsageRecord record;
+  if (!record.ParseFromArray(outgrown.data(), static_cast<int>(outgrown.size()))) return {};
+  v1::Started now = std::move(*record.mutable_outgrown());
+  now.clear_started_seq();
+  *record.mutable_started() = std::move(now);
+  record.clear_seq();
+  return record.SerializeAsString();
+}
+
+namespace {
+
+using OnCharge = std::function<void(const RecordCharge&)>;
+
+// A Finished: its hold and its holder stand behind its accounts.
+void ChargesOfEnd(std::string_view body, const OnCharge& on_charge) {
+  std::vector<std::string_view> accounts;
+  RecordCharge charge;
+  for (FieldReader fields(body); fields.Next();) {
+    if (fields.field == v1::Finished::kAccountsFieldNumber) accounts.push_back(fields.bytes);
+    if (fields.field == v1::Finished::kHolderFieldNumber) charge.holder = fields.bytes;
+    if (fields.field == v1::Finished::kHoldNanosFieldNumber)
+      charge.charged = static_cast<Nanos>(fields.number);
+  }
+  if (charge.charged == 0) return;
+  for (const std::string_view account : accounts) {
+    charge.account = account;
+    on_charge(charge);
+  }
+}
+
+void ChargesOfAggregate(std::string_view body, const OnCharge& on_charge) {
+  std::vector<RecordCharge> charges;
+  std::string_view holder;
+  for (FieldReader fields(body); fields.Next();) {
+    if (fields.field == v1::Aggregate::kHolderFieldNumber) holder = fields.bytes;
+    if (fields.field != v1::Aggregate::kAccountsFieldNumber) continue;
+    RecordCharge& charge = charges.emplace_back();
+    for (FieldReader inner(fields.bytes); inner.Next();) {
+      if (inner.field == v1::AccountCharge::kAccountFieldNumber) charge.account = inner.bytes;
+      if (inner.field == v1::AccountCharge::kChargedFieldNumber)
+        charge.charged = static_cast<Nanos>(inner.number);
+    }
+  }
+  for (RecordCharge& charge : charges) {
+    charge.holder = holder;
+    if (charge.charged != 0) on_charge(charge);
+  }
+}
+
+}  // namespace
+
+void ForEachCharge(std::string_view record, const OnCharge& on_charge) {
+  for (FieldReader fields(record); fields.Next();) {
+    if (fields.field == v1::UsageRecord::kFinishedFieldNumber) {
+      ChargesOfEnd(fields.bytes, on_charge);
+    } else if (fields.field == v1::UsageRecord::kAggregateFieldNumber) {
+      ChargesOfAggregate(fields.bytes, on_charge);
+    } else if (fields.field == v1::UsageRecord::kAbandonedFieldNumber) {
+      for (FieldReader inner(fields.bytes); inner.Next();)
+        if (inner.field == v1::Abandoned::kEstimateFieldNumber)
+          ChargesOfEnd(inner.bytes, on_charge);
+    }
+  }
 }
 
 }  // namespace spillway

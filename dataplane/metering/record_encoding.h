@@ -2,8 +2,12 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/money.h"
 #include "spillway/v1/usage.pb.h"
@@ -19,9 +23,14 @@ namespace spillway {
 inline constexpr size_t kIdBytesMax = 128;
 inline constexpr size_t kNameBytesMax = 256;
 inline constexpr size_t kFeatureBytesMax = 128;
+inline constexpr size_t kTagsMax = 8;
+inline constexpr size_t kTagBytesMax = 64;  // of a name, of a value
+inline constexpr size_t kTierBytesMax = 32;
+inline constexpr size_t kAccountsBytesMax = size_t{8} * 1024;  // of all accounts of one record
 
 struct AttributionNames {
   std::string_view organization, team, user, key, feature, route, model, provider;
+  std::span<const std::pair<std::string, std::string>> tags = {};
 };
 // A serialised Attribution.
 std::string EncodeAttribution(const AttributionNames& names);
@@ -29,7 +38,14 @@ std::string EncodeAttribution(const AttributionNames& names);
 // A text as it may stand in a record.
 std::string CleanText(std::string_view text, size_t bytes_max);
 
-// The bytes of one record, on the stack. 8 names of 256 bytes, two ids and numbers fit well.
+// Serialised Accounts, one after the other with their lengths before them, as records need them;
+// what would not fit kAccountsBytesMax is left out (the budgets' own limits keep below it).
+std::string JoinAccounts(std::span<const std::shared_ptr<const std::string>> accounts);
+// The accounts of a joined text, in order.
+void ForEachAccount(std::string_view joined, const std::function<void(std::string_view)>& on_one);
+
+// The bytes of one record, on the stack: 8 names of 256 bytes, 8 tags, two ids, numbers and
+// kAccountsBytesMax of accounts fit.
 class RecordBuffer {
  public:
   std::string_view view() const { return {data_.data() + begin_, end_ - begin_}; }
@@ -38,7 +54,7 @@ class RecordBuffer {
   friend class RecordEncoder;
   static constexpr size_t kHeadRoom =
       32;  // for what stands before the body and is written after it
-  std::array<char, 4096> data_;
+  std::array<char, size_t{13} * 1024> data_;
   size_t begin_ = kHeadRoom;
   size_t end_ = kHeadRoom;
 };
@@ -50,6 +66,10 @@ struct StartedFields {
   Nanos reserved = 0;
   TokenUsage estimate;
   int64_t revision = 0;
+  std::string_view accounts = {};  // JoinAccounts
+  std::string_view holder = {};    // of the accounts; empty: the incarnation
+  Nanos likely = 0;                // 0: as reserved
+  int64_t started_seq = 0;         // not 0: takes the place of that one (UsageRecord.outgrown)
 };
 void EncodeStarted(int64_t time_ms, const StartedFields& fields, RecordBuffer& out);
 
@@ -67,6 +87,13 @@ struct FinishedFields {
   bool stream = false;
   int64_t duration_us = 0;
   int64_t first_token_us = 0;
+  std::string_view service_tier = {};  // clean, at most kTierBytesMax
+  std::string_view accounts = {};      // JoinAccounts
+  std::string_view holder = {};        // of the accounts; empty: the incarnation
+  Nanos hold = 0;
+  bool unpriced = false;
+  bool fallback = false;
+  bool downgraded = false;
 };
 void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer& out);
 
@@ -74,8 +101,20 @@ void EncodeFinished(int64_t time_ms, const FinishedFields& fields, RecordBuffer&
 struct RecordPeek {
   v1::UsageRecord::BodyCase kind = v1::UsageRecord::BODY_NOT_SET;
   int64_t time_ms = 0;
-  int64_t started_seq = 0;  // of Finished and Abandoned
+  int64_t started_seq = 0;  // of Finished, Abandoned and outgrown ones
 };
 RecordPeek PeekRecord(std::string_view record);
+// An `outgrown` record as the Started that it takes the place of, without a seq; empty: not one.
+std::string AsStarted(std::string_view outgrown);
+
+// What a record charges to one budget account; views into the record.
+struct RecordCharge {
+  std::string_view holder;   // empty: the incarnation
+  std::string_view account;  // serialised
+  Nanos charged = 0;
+};
+// The charges of a Finished, an Abandoned or an Aggregate, without parsing it.
+void ForEachCharge(std::string_view record,
+                   const std::function<void(const RecordCharge&)>& on_charge);
 
 }  // namespace spillway

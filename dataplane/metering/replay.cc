@@ -31,6 +31,10 @@ void Track(const Frame& frame, JournalScan& scan) {
     case v1::UsageRecord::kStarted:
       scan.open.emplace(frame.seq, std::string(frame.record));
       break;
+    case v1::UsageRecord::kOutgrown:
+      if (const auto at = scan.open.find(peek.started_seq); at != scan.open.end())
+        at->second = AsStarted(frame.record);
+      break;
     case v1::UsageRecord::kFinished:
     case v1::UsageRecord::kAbandoned:
       scan.open.erase(peek.started_seq);
@@ -41,9 +45,13 @@ void Track(const Frame& frame, JournalScan& scan) {
       for (const int64_t seq : record.aggregate().ended_started()) scan.open.erase(seq);
       break;
     }
-    case v1::UsageRecord::kClosed:
-      scan.closed = true;
+    case v1::UsageRecord::kClosed: {
+      // Not one for a holder that was left behind, nor one of several that were to come.
+      v1::UsageRecord record;
+      if (!record.ParseFromArray(frame.record.data(), static_cast<int>(frame.record.size()))) break;
+      scan.closed = record.closed().holder().empty() && record.closed().last_seq() <= frame.seq;
       break;
+    }
     default:
       break;
   }
@@ -73,6 +81,7 @@ Result<void> ScanSegment(const std::string& path, JournalScan& scan, bool& broke
     if (span.first_seq == 0) span.first_seq = frame.seq;
     span.last_seq = scan.last_seq = frame.seq;
     Track(frame, scan);
+    if (frame.seq > scan.charges_upto) scan.charges.AddRecord(frame.record);
   }
   if (span.first_seq == 0 && !frames.broken()) {
     scan.empty_segments.push_back(path);
@@ -100,7 +109,12 @@ v1::UsageRecord AbandonedRecord(int64_t started_seq, const std::string& started_
   estimate.set_attempt(started.attempt());
   *estimate.mutable_attribution() = started.attribution();
   *estimate.mutable_usage() = started.estimate();
-  estimate.set_cost_nanos(started.reserved_nanos());
+  // Reports say what it likely cost; budgets keep what it held.
+  estimate.set_cost_nanos(started.likely_nanos() != 0 ? started.likely_nanos()
+                                                      : started.reserved_nanos());
+  estimate.set_hold_nanos(started.reserved_nanos());
+  *estimate.mutable_accounts() = started.accounts();
+  estimate.set_holder(started.holder());
   estimate.set_source(v1::USAGE_SOURCE_ESTIMATED);
   estimate.set_end(v1::END_ABANDONED);
   return record;
@@ -146,6 +160,9 @@ Result<JournalScan> ScanJournal(const std::string& folder, int64_t settled_upto,
                                 int64_t known_upto) {
   JournalScan scan;
   SW_CHECK(ReadCarried(folder, scan));
+  SW_TRY(FreedCharges freed, LoadFreedCharges(folder));
+  scan.charges = std::move(freed.charges);
+  scan.charges_upto = freed.upto_seq;
   bool broken = false;
   const std::vector<std::string> paths = SegmentFiles(folder);
   // The front: what was freed with permission is no hole.
@@ -164,7 +181,7 @@ Result<JournalScan> ScanJournal(const std::string& folder, int64_t settled_upto,
 }
 
 Result<Closing> CloseJournal(const std::string& folder, const std::string& incarnation,
-                             int64_t now_ms, JournalScan& scan) {
+                             int64_t now_ms, const FinalCharges& final_charges, JournalScan& scan) {
   Closing closing;
   if (scan.closed) return closing;
   FrameFile file(incarnation, now_ms);
@@ -177,13 +194,16 @@ Result<Closing> CloseJournal(const std::string& folder, const std::string& incar
     file.Append(record, ++last_seq);
     closing.lost += to - from + 1;
   }
-  for (const auto& [seq, started] : scan.open)
-    file.Append(AbandonedRecord(seq, started), ++last_seq);
+  for (const auto& [seq, started] : scan.open) {
+    const v1::UsageRecord record = AbandonedRecord(seq, started);
+    file.Append(record, ++last_seq);
+    scan.charges.AddRecord(record.SerializeAsString());
+  }
   closing.abandoned = static_cast<int64_t>(scan.open.size());
-  v1::UsageRecord record;
-  record.set_time_ms(now_ms);
-  record.mutable_closed()->set_last_seq(++last_seq);
-  file.Append(record, last_seq);
+  const std::vector<v1::Closed> holders =
+      final_charges ? final_charges(folder, scan.charges) : scan.charges.ToClosed();
+  for (const v1::UsageRecord& record : ClosingRecords(holders, last_seq + 1, now_ms))
+    file.Append(record, ++last_seq);
 
   const std::vector<std::string> paths = SegmentFiles(folder);
   const std::string path =

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/error.h"
+#include "dataplane/metering/account_charges.h"
 #include "dataplane/metering/frame.h"
 
 namespace spillway {
@@ -29,6 +30,8 @@ struct JournalScan {
   std::map<int64_t, std::string> open;  // seq of a Started without an end -> its record
   std::vector<std::pair<int64_t, int64_t>> unreadable;  // inclusive ranges
   int64_t last_used_bytes = 0;  // of the last segment's file; 0: its tail is broken
+  AccountCharges charges;       // of all its records, the freed ones too
+  int64_t charges_upto = 0;     // what is in from the freed ones
 };
 
 // File of Started records whose segments were freed while their attempts still ran.
@@ -47,9 +50,10 @@ struct Closing {
   int64_t lost = 0;
 };
 // Ends a dead incarnation's journal, behind its last record: Lost for what could not be read,
-// Abandoned at the reserved cost for each open attempt, then Closed; one file that appears whole or
-// not at all. Does nothing when it is closed. `scan` shows the result.
+// Abandoned at the reserved cost for each open attempt, then Closed with what budget accounts come
+// to; one file that appears whole or not at all. Does nothing when it is closed. `scan` shows the
+// result.
 Result<Closing> CloseJournal(const std::string& folder, const std::string& incarnation,
-                             int64_t now_ms, JournalScan& scan);
+                             int64_t now_ms, const FinalCharges& final_charges, JournalScan& scan);
 
 }  // namespace spillway

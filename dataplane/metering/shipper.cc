@@ -57,6 +57,7 @@ struct Shipper::Rep {
   std::mutex mutex;  // held by a round
   std::map<std::string, ShipLane> lanes;
   uint64_t next_run = 1;
+  int64_t epoch = 0;  // under which everything that is kept was sent; 0: none is known
   std::minstd_rand random{static_cast<unsigned>(std::hash<std::string>()(FastId()))};
   std::atomic<int64_t> published = 0, failed = 0, resent = 0, refused = 0;
   std::jthread thread;  // last: joined before anything above goes
@@ -67,6 +68,7 @@ struct Shipper::Rep {
   void TakeInstructions();
   void Subscribe();
   void Obey(const std::string& payload);
+  void SendAllKept(const v1::Instruction& instruction);
   Result<v1::Instruction> Open(const std::string& payload) const;
   void OpenLanes();
   void RetryDue();
@@ -89,6 +91,7 @@ Shipper::Shipper(Journal& journal, Bus& bus, const Verifier& verifier, const Clo
                    .verifier = verifier,
                    .clock = clock,
                    .options = options}) {
+  rep_->epoch = journal.highest_epoch();
   journal.OnSynced([inbox = rep_->inbox] { inbox->Wake(); });
   if (options.threaded)
     rep_->thread =
@@ -222,9 +225,24 @@ void Shipper::Rep::Obey(const std::string& payload) {
     journal.MarkCommitted(mark.incarnation(), mark.committed_upto(), backed_up);
   }
   OpenLanes();
+  if (instruction->epoch() > epoch) SendAllKept(*instruction);
   for (const v1::Resend& range : instruction->resend()) {
     const auto at = lanes.find(range.incarnation());
     if (at != lanes.end()) at->second.WantResend(range.from_seq(), range.to_seq());
+  }
+}
+
+// A new control plane may have been restored from a backup: what it does not say it has goes out
+// again, whatever an earlier one had.
+void Shipper::Rep::SendAllKept(const v1::Instruction& instruction) {
+  const bool first = epoch == 0;
+  epoch = instruction.epoch();
+  if (first) return;
+  for (auto& [incarnation, lane] : lanes) {
+    int64_t has = 0;
+    for (const v1::IncarnationMark& mark : instruction.marks())
+      if (mark.incarnation() == incarnation) has = std::max(has, mark.committed_upto());
+    if (has < lane.published_upto()) lane.WantResend(has + 1, lane.published_upto());
   }
 }
 

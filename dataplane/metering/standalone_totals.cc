@@ -10,24 +10,20 @@
 #include "dataplane/metering/durable_file.h"
 #include "dataplane/metering/replay.h"
 #include "dataplane/metering/segment.h"
+#include "dataplane/metering/usage_sums.h"
 
 namespace spillway {
 namespace {
 
 constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kHoursKeptMs = 72 * kHourMs;
+constexpr int64_t kHoursKeptMs = int64_t{72} * kHourMs;
 constexpr int64_t kDaysKeptMs = int64_t{400} * 24 * kHourMs;
 constexpr int64_t kRowsPerWindowMax = 1000;
 
 std::string TotalsPath(const std::string& data_dir) { return data_dir + "/totals"; }
 
 void AddAmounts(v1::TotalsRow& row, const v1::TotalsRow& amount) {
-  v1::Usage& usage = *row.mutable_usage();
-  const v1::Usage& more = amount.usage();
-  usage.set_input_tokens(usage.input_tokens() + more.input_tokens());
-  usage.set_output_tokens(usage.output_tokens() + more.output_tokens());
-  usage.set_cached_input_tokens(usage.cached_input_tokens() + more.cached_input_tokens());
-  usage.set_reasoning_tokens(usage.reasoning_tokens() + more.reasoning_tokens());
+  AddUsage(*row.mutable_usage(), amount.usage());
   row.set_requests(row.requests() + amount.requests());
   row.set_attempts(row.attempts() + amount.attempts());
   row.set_cost_nanos(row.cost_nanos() + amount.cost_nanos());
@@ -37,6 +33,7 @@ void AddAmounts(v1::TotalsRow& row, const v1::TotalsRow& amount) {
 v1::TotalsRow AmountOf(const v1::Finished& finished) {
   v1::TotalsRow amount;
   *amount.mutable_usage() = finished.usage();
+  amount.mutable_usage()->clear_service_tier();
   const bool ended_request = finished.winner() || finished.end() == v1::END_CLIENT_LEFT ||
                              finished.end() == v1::END_ABANDONED;
   amount.set_requests(ended_request ? 1 : 0);
@@ -91,6 +88,9 @@ Result<StandaloneTotals> StandaloneTotals::Load(const std::string& data_dir) {
     totals.rows_[{window, row.attribution().SerializeAsString()}] = row;
     ++totals.rows_of_window_[window];
   }
+  v1::Closed charges;
+  *charges.mutable_accounts() = stored.accounts();
+  totals.charges_.Add(charges);
   return totals;
 }
 
@@ -109,6 +109,7 @@ void StandaloneTotals::Forget(const std::string& incarnation) { included_.erase(
 void StandaloneTotals::Add(const std::string& incarnation, const v1::UsageRecord& record) {
   if (record.seq() <= IncludedUpto(incarnation)) return;
   Include(incarnation, record.seq());
+  AddCharges(record);
   if (record.has_finished())
     AddTo(record.time_ms(), record.finished().attribution(), AmountOf(record.finished()));
   else if (record.has_abandoned())
@@ -118,9 +119,23 @@ void StandaloneTotals::Add(const std::string& incarnation, const v1::UsageRecord
     AddTo(record.time_ms(), record.aggregate().attribution(), AmountOf(record.aggregate()));
 }
 
+void StandaloneTotals::AddCharges(const v1::UsageRecord& record) {
+  const auto add = [this](const v1::Finished& end) {
+    for (const v1::Account& account : end.accounts())
+      charges_.Add({}, account.SerializeAsString(), end.hold_nanos());
+  };
+  if (record.has_finished()) add(record.finished());
+  if (record.has_abandoned()) add(record.abandoned().estimate());
+  for (const v1::AccountCharge& charge : record.aggregate().accounts())
+    charges_.Add({}, charge.account().SerializeAsString(), charge.charged());
+}
+
 void StandaloneTotals::AddTo(int64_t time_ms, const v1::Attribution& attribution,
                              const v1::TotalsRow& amount) {
-  const std::string key = attribution.SerializeAsString();
+  // Free tags would make rows without end.
+  v1::Attribution names = attribution;
+  names.clear_tags();
+  const std::string key = names.SerializeAsString();
   AddRow(1, time_ms, key, amount);
   AddRow(24, time_ms, key, amount);
 }
@@ -155,6 +170,10 @@ void StandaloneTotals::DropOldHours(int64_t now_ms) {
   };
   std::erase_if(rows_, [&old](const auto& row) { return old(row.first.first); });
   std::erase_if(rows_of_window_, [&old](const auto& window) { return old(window.first); });
+  // No window that ends is longer than days are kept; one that starts at 0 never ends.
+  charges_.EraseIf([now_ms](const v1::Account& account) {
+    return account.window_start_s() > 0 && account.window_start_s() * 1000 < now_ms - kDaysKeptMs;
+  });
 }
 
 v1::UsageTotals StandaloneTotals::ToProto() const {
@@ -165,6 +184,8 @@ v1::UsageTotals StandaloneTotals::ToProto() const {
     mark.set_committed_upto(upto);
   }
   for (const auto& [key, row] : rows_) *totals.add_rows() = row;
+  for (v1::Closed& closed : charges_.ToClosed())
+    totals.mutable_accounts()->Swap(closed.mutable_accounts());
   return totals;
 }
 

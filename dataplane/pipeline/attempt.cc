@@ -34,52 +34,120 @@ std::string_view NameOf(v1::EndReason end) {
   }
 }
 
+void Add(const TokenUsage& more, TokenUsage& sum) {
+  sum.input += more.input;
+  sum.output += more.output;
+  sum.cached_input += more.cached_input;
+  sum.reasoning += more.reasoning;
+  sum.cache_write_5m += more.cache_write_5m;
+  sum.cache_write_1h += more.cache_write_1h;
+  sum.audio_input += more.audio_input;
+  sum.audio_output += more.audio_output;
+  sum.images += more.images;
+}
+
 }  // namespace
 
-Attempt::Attempt(Exchange& x, const Job& job, const PlannedAttempt& planned, OpenAttempt open,
-                 std::string id, UpstreamPool& pool, const CallTimeouts& timeouts)
+Attempt::Attempt(Exchange& x, const Job& job, Estimator& estimator, const PlannedAttempt& planned,
+                 Holding holding, OpenAttempt open, std::string id, UpstreamPool& pool,
+                 const CallTimeouts& timeouts)
     : call(pool, *planned.model->provider, timeouts),
       x_(x),
       job_(job),
+      estimator_(estimator),
       planned_(planned),
+      holding_(std::move(holding)),
       open_(std::move(open)),
       id_(std::move(id)),
-      begun_ns_(x.loop.clock->MonotonicNs()) {}
+      begun_ns_(x.loop.clock->MonotonicNs()),
+      covered_tokens_(holding_.estimate.likely.output) {}
+
+Attempt::~Attempt() {
+  Settle(Estimated(v1::END_UPSTREAM_CUT));
+  Close(/*winner=*/true);
+}
 
 void Attempt::OnFirstToken() { first_token_ns_ = x_.loop.clock->MonotonicNs(); }
 
-void Attempt::Finish(const Ending& ending) {
-  if (!open_) return;
-  const int64_t duration_us = (x_.loop.clock->MonotonicNs() - begun_ns_) / 1'000;
-  const Nanos cost = std::move(*open_).Finish({.usage = ending.usage,
-                                               .source = ending.source,
-                                               .end = ending.end,
-                                               .http_status = http_status,
-                                               .winner = ending.winner,
-                                               .duration_us = duration_us,
-                                               .first_token_us = first_token_us()});
-  open_.reset();
+void Attempt::Settle(Ending ending) {
+  if (ending_) return;
+  duration_us_ = (x_.loop.clock->MonotonicNs() - begun_ns_) / 1'000;
+  const bool estimated = ending.source == v1::USAGE_SOURCE_ESTIMATED;
+  const bool told = ending.source == v1::USAGE_SOURCE_PROVIDER;
+  const Nanos cost = ending.source == v1::USAGE_SOURCE_NONE
+                         ? 0
+                         : CostOf(ending.usage, model().price, ending.service_tier);
+  reserved_ = holding_.reservation.amount();
+  // Until somebody knows better, an estimate is worth what was set aside for the worst.
+  std::move(holding_.reservation).Settle(cost, estimated ? std::max(cost, reserved_) : cost);
+  SettleLimits(ending);
+  if (told) Teach(ending.usage);
   AccessRecord& record = x_.record;
   record.cost += cost;
-  record.usage.input += ending.usage.input;
-  record.usage.output += ending.usage.output;
-  record.usage.cached_input += ending.usage.cached_input;
-  record.usage.reasoning += ending.usage.reasoning;
+  Add(ending.usage, record.usage);
   record.usage_source = NameOf(ending.source);
   record.end = NameOf(ending.end);
-  record.upstream_us += duration_us;
+  record.upstream_us += duration_us_;
+  ending_ = std::move(ending);
+}
+
+// What nobody was asked is given back.
+void Attempt::SettleLimits(const Ending& ending) {
+  if (holding_.limits.empty()) return;
+  if (ending.end != v1::END_UNREACHABLE) {
+    holding_.limits.Settle(
+        {.input_tokens = ending.usage.input, .output_tokens = ending.usage.output});
+  }
+  holding_.limits.Drop();
+}
+
+// Neither refusals nor answers that were cut short by our own cap say how long answers are.
+void Attempt::Teach(const TokenUsage& usage) {
+  const int64_t cap = holding_.output_cap;
+  const int64_t each = usage.output / std::max<int64_t>(job_.request.choices, 1);
+  if (http_status >= 300 || usage.input <= 0 || (cap > 0 && each >= cap)) return;
+  estimator_.Learn(ShapeOf(job_, model()), usage);
+}
+
+void Attempt::Close(bool winner) {
+  if (!open_) return;
+  std::move(*open_).Finish({.usage = ending_->usage,
+                            .source = ending_->source,
+                            .end = ending_->end,
+                            .http_status = http_status,
+                            .winner = winner,
+                            .duration_us = duration_us_,
+                            .first_token_us = first_token_us(),
+                            .service_tier = ending_->service_tier,
+                            .reserved = reserved_});
+  open_.reset();
 }
 
 Attempt::Ending Attempt::Estimated(v1::EndReason end) const {
   const int64_t output = scanner ? scanner->output_tokens_estimate() : 0;
   return {.end = end,
           .source = v1::USAGE_SOURCE_ESTIMATED,
-          .usage = {.input = job_.estimate.input, .output = output}};
+          .usage = {.input = holding_.estimate.likely.input, .output = output},
+          .service_tier = openai::BilledTier(job_.request.service_tier)};
 }
 
 Attempt::Ending Attempt::Told(v1::EndReason end) const {
   if (!scanner || !scanner->usage()) return Estimated(end);
-  return {.end = end, .source = v1::USAGE_SOURCE_PROVIDER, .usage = *scanner->usage()};
+  return {.end = end,
+          .source = v1::USAGE_SOURCE_PROVIDER,
+          .usage = *scanner->usage(),
+          .service_tier = scanner->service_tier()};
+}
+
+void Attempt::TopUp(int64_t step_tokens) {
+  const int64_t relayed = scanner->output_tokens_estimate();
+  if (relayed <= covered_tokens_) return;
+  covered_tokens_ = relayed + step_tokens;
+  const TokenUsage ahead{.input = holding_.estimate.likely.input, .output = covered_tokens_};
+  const Nanos more =
+      CostOf(ahead, model().price, job_.request.service_tier) - holding_.reservation.amount();
+  if (more > 0) holding_.reservation.Extend(more);
+  if (open_) open_->Outgrow(ahead, holding_.reservation.amount());
 }
 
 }  // namespace spillway

@@ -10,30 +10,39 @@
 #include "dataplane/exchange/exchange.h"
 #include "dataplane/metering/meter.h"
 #include "dataplane/pipeline/job.h"
+#include "dataplane/pipeline/ticket.h"
 #include "dataplane/routing/plan.h"
 #include "dataplane/upstream/call.h"
 
 namespace spillway {
 
-// One attempt at a provider: the call, its open record in the journal, and what its answer said so
-// far. Lives in the dispatch of its request; its record is closed exactly once, by Finish or, when
-// nobody came to that, by the destructor (as estimated and cut).
+// One attempt at a provider: the call, what is held for it, its open record in the journal, and
+// what its answer said so far. Lives in the dispatch of its request. It is settled exactly once and
+// its record closed exactly once; what nobody came to does the destructor (settled as estimated and
+// cut, closed as the last attempt of its request).
 class Attempt {
  public:
-  Attempt(Exchange& x, const Job& job, const PlannedAttempt& planned, OpenAttempt open,
-          std::string id, UpstreamPool& pool, const CallTimeouts& timeouts);
+  Attempt(Exchange& x, const Job& job, Estimator& estimator, const PlannedAttempt& planned,
+          Holding holding, OpenAttempt open, std::string id, UpstreamPool& pool,
+          const CallTimeouts& timeouts);
+  ~Attempt();
   Attempt(const Attempt&) = delete;
   Attempt& operator=(const Attempt&) = delete;
 
-  // How it ended and what it cost; adds both to the exchange's record.
   struct Ending {
     v1::EndReason end = v1::END_FINISHED;
     v1::UsageSource source = v1::USAGE_SOURCE_NONE;
     TokenUsage usage;
-    bool winner = false;
+    std::string service_tier = {};  // as billed; empty: standard
   };
-  void Finish(const Ending& ending);
-  bool finished() const { return !open_.has_value(); }
+  // From here on what is reserved is charged unless Settle knows better.
+  void WentUpstream() { holding_.reservation.WentUpstream(); }
+  // How it ended and what it cost: charges the reservation and the limits, teaches the estimator,
+  // adds to the exchange's record. Only the first call counts.
+  void Settle(Ending ending);
+  // Journals that. Apart from Settle, because only the next attempt, which needs what this one gave
+  // back, shows whether this was the last: `winner`. Settled before; only the first call counts.
+  void Close(bool winner);
 
   // Nothing can have been consumed.
   static Ending Free(v1::EndReason end) { return {.end = end}; }
@@ -41,6 +50,11 @@ class Attempt {
   Ending Estimated(v1::EndReason end) const;
   // The provider's own figures when it gave them, else Estimated.
   Ending Told(v1::EndReason end) const;
+
+  // A stream that outgrows what was reserved for it reserves more, `step_tokens` ahead of itself,
+  // and journals that before its client gets more. Without success it goes on: what it costs beyond
+  // is charged all the same.
+  void TopUp(int64_t step_tokens);
 
   // Marks the first byte of the answer.
   void OnFirstToken();
@@ -52,6 +66,7 @@ class Attempt {
   const PlannedAttempt& planned() const { return planned_; }
   const ModelSpec& model() const { return *planned_.model; }
   const std::string& id() const { return id_; }
+  const Holding& holding() const { return holding_; }
 
   UpstreamCall call;
   // The answer, once its head is here.
@@ -66,13 +81,22 @@ class Attempt {
   bool broken_events = false;                    // streams: nothing behind `pieces` can be used
 
  private:
+  void SettleLimits(const Ending& ending);
+  void Teach(const TokenUsage& usage);
+
   Exchange& x_;
   const Job& job_;
+  Estimator& estimator_;
   const PlannedAttempt planned_;
+  Holding holding_;
   std::optional<OpenAttempt> open_;
   const std::string id_;
   const int64_t begun_ns_;
   int64_t first_token_ns_ = 0;
+  int64_t covered_tokens_;  // of the output, by what is reserved
+  std::optional<Ending> ending_;
+  int64_t duration_us_ = 0;
+  Nanos reserved_ = 0;  // when it was settled
 };
 
 }  // namespace spillway

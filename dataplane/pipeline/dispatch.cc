@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/ids.h"
 #include "common/log.h"
 #include "dataplane/pipeline/headers.h"
@@ -10,7 +11,6 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kNsPerMs = 1'000'000;
 constexpr size_t kRefusalBytesMax = size_t{1024} * 1024;
 
 bool IsEventStream(std::string_view content_type) {
@@ -41,55 +41,98 @@ std::string Said(std::string_view provider, const openai::ProviderError& error) 
 }  // namespace
 
 Dispatch::Dispatch(const PipelineServices& services, Exchange& x, ResponseWriter& out,
-                   const Job& job)
+                   const Job& job, Ticket& ticket)
     : services_(services),
       x_(x),
       job_(job),
+      ticket_(ticket),
       watch_(x.loop, out, services.on_disconnect, services.limits) {}
 
-Task<Result<void>> Dispatch::Run(const Plan& plan) {
+Task<Result<void>> Dispatch::Run() {
+  SW_CO_CHECK(Begin(0, ticket_.First()));
   bool fresh = false;
   for (size_t next = 0;;) {
-    SW_CO_CHECK(Begin(plan.attempts[next]));
     const Failed failed = co_await Try(fresh);
-    x_.record.fallback = attempt_->planned().model != plan.attempts.front().model;
     if (!failed) co_return Result<void>{};
     if (watch_.left()) co_return Fail(ErrorCode::kCancelled, "the client left");
     // A kept connection that the provider had closed: the same again on a new one (promises U19).
     fresh = !fresh && StaleConnection();
     if (!fresh) ++next;
-    if (next == plan.attempts.size() || !MayRetry(*failed) || OutOfTime()) break;
+    if (!MayRetry(*failed) || OutOfTime()) break;
+    SW_CO_TRY(const bool begun, co_await BeginNext(next));
+    if (!begun) break;
   }
+  attempt_->Close(/*winner=*/true);
   if (passable_) co_return Result<void>{};
   co_return std::unexpected(std::move(error_));
 }
 
-Result<void> Dispatch::Begin(const PlannedAttempt& planned) {
+// The first attempt from `index` on that limits and budgets let pass. False: there is none, and the
+// failure before it stands.
+Task<Result<bool>> Dispatch::BeginNext(size_t& index) {
   watch_.Guard(nullptr);
-  attempt_.reset();
-  passable_ = false;
-  const ModelSpec& model = *planned.model;
-  const ProviderSpec& provider = *model.provider;
-  AccessRecord& record = x_.record;
-  record.model = model.name;
-  record.provider = provider.name;
+  for (; index < ticket_.course().plan.attempts.size(); ++index) {
+    Result<Holding> holding = co_await ticket_.Next(index);
+    if (watch_.left()) co_return Fail(ErrorCode::kCancelled, "the client left");
+    const Result<void> begun = Begin(index, std::move(holding));
+    if (begun) co_return true;
+    const ErrorCode code = begun.error().code;
+    if (code != ErrorCode::kBudgetExceeded && code != ErrorCode::kRateLimited)
+      co_return std::unexpected(begun.error());
+  }
+  co_return false;
+}
+
+Result<void> Dispatch::Begin(size_t index, Result<Holding> holding) {
+  if (!holding) return std::unexpected(std::move(holding).error());
+  const std::vector<PlannedAttempt>& attempts = ticket_.course().plan.attempts;
+  const PlannedAttempt& planned = attempts[index];
+  const bool fallback = planned.model != attempts.front().model;
   std::string id = FastId();
-  SW_TRY(OpenAttempt open, services_.meter.Start({.request_id = x_.request_id,
-                                                  .attempt_id = id,
-                                                  .attempt = record.attempts + 1,
-                                                  .organization = job_.key->organization,
-                                                  .team = job_.key->team,
-                                                  .user = job_.user,
-                                                  .key = job_.key->name,
-                                                  .feature = job_.feature,
-                                                  .route = job_.request.model,
-                                                  .model = model.name,
-                                                  .provider = provider.name,
-                                                  .price = model.price,
-                                                  .estimate = job_.estimate,
-                                                  .revision = job_.revision,
-                                                  .stream = job_.request.stream}));
+  SW_TRY(OpenAttempt open, Start(planned, *holding, fallback, id));
+  if (attempt_) attempt_->Close(/*winner=*/false);
+  passable_ = false;
+  AccessRecord& record = x_.record;
   ++record.attempts;
+  record.fallback = fallback;
+  record.model = planned.model->name;
+  record.provider = planned.model->provider->name;
+  attempt_.emplace(x_, job_, services_.estimator, planned, *std::move(holding), std::move(open),
+                   std::move(id), services_.upstream, TimeoutsOf(planned));
+  watch_.Guard(&attempt_->call);
+  return {};
+}
+
+// Before the first byte goes upstream.
+Result<OpenAttempt> Dispatch::Start(const PlannedAttempt& planned, const Holding& holding,
+                                    bool fallback, std::string_view id) {
+  const ModelSpec& model = *planned.model;
+  return services_.meter.Start({.request_id = x_.request_id,
+                                .attempt_id = id,
+                                .attempt = x_.record.attempts + 1,
+                                .organization = job_.key->organization,
+                                .team = job_.key->team,
+                                .user = job_.user,
+                                .key = job_.key->name,
+                                .feature = job_.feature,
+                                .route = job_.request.model,
+                                .model = model.name,
+                                .provider = model.provider->name,
+                                .tags = job_.tags,
+                                .price = model.price,
+                                .estimate = holding.estimate.likely,
+                                .revision = job_.revision,
+                                .stream = job_.request.stream,
+                                .fallback = fallback,
+                                .downgraded = ticket_.downgraded(),
+                                .unpriced = model.unpriced,
+                                .accounts = holding.reservation.accounts(),
+                                .reserved = holding.reservation.amount(),
+                                .holder = holding.reservation.holder()});
+}
+
+CallTimeouts Dispatch::TimeoutsOf(const PlannedAttempt& planned) const {
+  const ProviderSpec& provider = *planned.model->provider;
   int64_t total_ms = planned.timeout_ms > 0 ? planned.timeout_ms : provider.total_timeout_ms;
   if (job_.deadline_ns != 0) {
     const int64_t left_ms = (job_.deadline_ns - x_.loop.clock->MonotonicNs()) / kNsPerMs;
@@ -98,17 +141,13 @@ Result<void> Dispatch::Begin(const PlannedAttempt& planned) {
   // A whole answer comes when the last token is made: only the total bounds it.
   const int64_t first_ms =
       job_.request.stream ? std::min(provider.first_token_timeout_ms, total_ms) : total_ms;
-  attempt_.emplace(
-      x_, job_, planned, std::move(open), std::move(id), services_.upstream,
-      CallTimeouts{
-          .first_token_ms = first_ms, .idle_ms = provider.idle_timeout_ms, .total_ms = total_ms});
-  watch_.Guard(&attempt_->call);
-  return {};
+  return {.first_token_ms = first_ms, .idle_ms = provider.idle_timeout_ms, .total_ms = total_ms};
 }
 
 Task<Dispatch::Failed> Dispatch::Try(bool fresh) {
   Attempt& attempt = *attempt_;
-  const openai::SplicedBody body(job_.request, job_.body, attempt.model().upstream_model);
+  const openai::SplicedBody body(job_.request, job_.body, attempt.model().upstream_model,
+                                 attempt.holding().output_cap);
   std::string head;
   head.reserve(768);
   AppendUpstreamHead(head, {.provider = *attempt.model().provider,
@@ -118,6 +157,7 @@ Task<Dispatch::Failed> Dispatch::Try(bool fresh) {
                             .body_bytes = body.size(),
                             .attempt_id = attempt.id(),
                             .client = x_.head});
+  attempt.WentUpstream();
   if (Result<void> sent = co_await attempt.call.Send(head, body.pieces(), fresh); !sent) {
     co_return Lost(std::move(sent).error());
   }
@@ -125,7 +165,7 @@ Task<Dispatch::Failed> Dispatch::Try(bool fresh) {
   attempt.http_status = answer.status;
   attempt.content_type = KnownContentType(answer.Find("content-type"), attempt.content_type_text);
   attempt.headers.reserve(512);
-  AppendProviderHeaders(attempt.headers, answer);
+  AppendProviderHeaders(attempt.headers, answer, ticket_.ShowsLimits());
   if (answer.status >= 300) co_return co_await TakeRefusal();
   const std::string_view encoding = answer.Find("content-encoding");
   if (!encoding.empty() && !EqualsIgnoreCase(encoding, "identity")) {
@@ -154,7 +194,7 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
   Attempt::Ending ending{.end = v1::END_FINISHED,
                          .source = v1::USAGE_SOURCE_PROVIDER,
                          .usage = seen.usage.value_or(TokenUsage{}),
-                         .winner = true};
+                         .service_tier = seen.service_tier};
   if (!seen.is_object) {
     return Spoiled(
         {.code = ErrorCode::kUpstreamInvalid, .message = "the provider's answer is no JSON object"},
@@ -163,7 +203,6 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
   if (seen.is_error) {
     if (!seen.usage) ending.source = v1::USAGE_SOURCE_NONE;
     ending.end = v1::END_UPSTREAM_ERROR;
-    ending.winner = false;
     return Spoiled({.code = ErrorCode::kUpstreamError,
                     .message = Said(attempt.model().provider->name, openai::ScanError(body)),
                     .http_status = 502},
@@ -171,11 +210,12 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
   }
   if (!seen.usage) {
     ending.source = v1::USAGE_SOURCE_ESTIMATED;
-    ending.usage.input = job_.estimate.input;
+    ending.usage.input = attempt.holding().estimate.likely.input;
     ending.usage.output = openai::EstimateInputTokens(static_cast<size_t>(seen.content_bytes));
   }
   attempt.body = body;
-  attempt.Finish(ending);
+  attempt.Settle(std::move(ending));
+  attempt.Close(/*winner=*/true);
   attempt.call.Finish();
   return std::nullopt;
 }
@@ -243,7 +283,7 @@ Task<Dispatch::Failed> Dispatch::TakeRefusal() {
   Attempt::Ending ending = Attempt::Free(v1::END_UPSTREAM_ERROR);
   if (seen.usage)
     ending = {.end = ending.end, .source = v1::USAGE_SOURCE_PROVIDER, .usage = *seen.usage};
-  attempt.Finish(ending);
+  attempt.Settle(std::move(ending));
   attempt.call.Finish();
 
   const std::string& provider = attempt.model().provider->name;
@@ -297,14 +337,14 @@ Dispatch::Failed Dispatch::Lost(Error error) {
   if (error.code == ErrorCode::kUpstreamTruncated && progress < UpstreamCall::Progress::kAnswered) {
     error.code = ErrorCode::kUpstreamUnreachable;
   }
-  attempt.Finish(sent ? attempt.Told(end) : Attempt::Free(end));
+  attempt.Settle(sent ? attempt.Told(end) : Attempt::Free(end));
   error_ = std::move(error);
   return failure;
 }
 
 // An answer came, but none to show.
-Dispatch::Failed Dispatch::Spoiled(Error error, const Attempt::Ending& ending) {
-  attempt_->Finish(ending);
+Dispatch::Failed Dispatch::Spoiled(Error error, Attempt::Ending ending) {
+  attempt_->Settle(std::move(ending));
   error_ = std::move(error);
   return AttemptFailure::kServerError;
 }

@@ -18,6 +18,8 @@ bool StartsWithIgnoreCase(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() && EqualsIgnoreCase(text.substr(0, prefix.size()), prefix);
 }
 
+constexpr std::string_view kRateLimitHeaders = "x-ratelimit-";
+
 // The name under which the client sees a provider's header; empty: not at all.
 std::string_view NameDownstream(std::string_view name) {
   switch (LowerOf(name.front())) {
@@ -30,7 +32,7 @@ std::string_view NameDownstream(std::string_view name) {
     case 'x':
       if (EqualsIgnoreCase(name, "x-request-id")) return "x-spillway-upstream-request-id";
       if (EqualsIgnoreCase(name, "x-should-retry")) return name;
-      return StartsWithIgnoreCase(name, "x-ratelimit-") ? name : std::string_view();
+      return StartsWithIgnoreCase(name, kRateLimitHeaders) ? name : std::string_view();
     default:
       return {};
   }
@@ -79,10 +81,11 @@ void AppendUpstreamHead(std::string& out, const UpstreamRequestFacts& facts) {
   out.append("\r\n");
 }
 
-void AppendProviderHeaders(std::string& out, const UpstreamHead& head) {
+void AppendProviderHeaders(std::string& out, const UpstreamHead& head, bool own_limits) {
   for (const Header& header : head.headers) {
     const std::string_view name = NameDownstream(header.name);
-    if (!name.empty()) AppendHeader(out, name, header.value);
+    if (name.empty() || (own_limits && StartsWithIgnoreCase(name, kRateLimitHeaders))) continue;
+    AppendHeader(out, name, header.value);
   }
 }
 

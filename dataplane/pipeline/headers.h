@@ -25,8 +25,9 @@ struct UpstreamRequestFacts {
 void AppendUpstreamHead(std::string& out, const UpstreamRequestFacts& facts);
 
 // The provider's headers that a client may see, each a line. Its request id changes its name; what
-// the writer or the gateway says itself (framing, type, x-request-id) stays away.
-void AppendProviderHeaders(std::string& out, const UpstreamHead& head);
+// the writer or the gateway says itself (framing, type, x-request-id) stays away. `own_limits`: so
+// do its x-ratelimit-*, because the gateway shows its own.
+void AppendProviderHeaders(std::string& out, const UpstreamHead& head, bool own_limits);
 
 // The same type as static text when it is one of the usual ones, else a copy in `storage`.
 std::string_view KnownContentType(std::string_view type, std::string& storage);

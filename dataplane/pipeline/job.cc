@@ -2,65 +2,26 @@
 
 #include <charconv>
 
-#include "common/ids.h"
-#include "common/utf8.h"
-
 namespace spillway {
 namespace {
 
-constexpr std::string_view kMetadataHeader = "x-spillway-metadata";
 constexpr std::string_view kTimeoutHeader = "x-spillway-timeout-ms";
-constexpr size_t kFeatureBytesMax = 128;
 constexpr int64_t kTimeoutMsMax = int64_t{24} * 3'600'000;
-
-// At most 128 bytes, cut between characters; empty when it is no text that a report could show.
-std::string FeatureOf(std::string_view text) {
-  if (!IsUtf8(text)) return {};
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return {};
-  }
-  size_t size = 0;
-  while (size < text.size()) {
-    const size_t next = size + Utf8Length(text.substr(size));
-    if (next > kFeatureBytesMax) break;
-    size = next;
-  }
-  return std::string(text.substr(0, size));
-}
-
-// The header has the form of a request's `metadata`, and the same strict rules.
-Result<openai::Request> DecodeMetadata(std::string_view value) {
-  std::string body = R"({"model":"m","messages":[{"role":"user","content":"m"}],"metadata":)";
-  body.append(value).append("}");
-  const size_t size = body.size();
-  body.append(openai::kBodyPadding, '\0');
-  Result<openai::Request> decoded =
-      openai::DecodeRequest(openai::Operation::kChat, std::string_view(body).substr(0, size));
-  if (decoded) return decoded;
-  return Fail(ErrorCode::kInvalidRequest,
-              "the header x-spillway-metadata is no JSON object with text values: " +
-                  decoded.error().message,
-              std::string(kMetadataHeader));
-}
-
-void TakeIfEmpty(std::string& target, std::string_view value) {
-  if (target.empty() && IsResourceName(value)) target = value;
-}
 
 }  // namespace
 
-Result<void> Attribute(const RequestHead& head, Job& job) {
-  job.user = job.key->user;
-  if (const std::string_view value = head.Find(kMetadataHeader); !value.empty()) {
-    SW_TRY(const openai::Request metadata, DecodeMetadata(value));
-    TakeIfEmpty(job.user, metadata.metadata_user);
-    job.feature = FeatureOf(metadata.metadata_feature);
-  }
-  TakeIfEmpty(job.user, job.request.metadata_user);
-  TakeIfEmpty(job.user, job.request.user);
-  if (job.feature.empty()) job.feature = FeatureOf(job.request.metadata_feature);
-  if (job.feature.empty()) job.feature = job.key->feature;
-  return {};
+CallShape ShapeOf(const Job& job, const ModelSpec& model) {
+  const openai::Request& request = job.request;
+  return {.route = request.model,
+          .model = model,
+          .body_bytes = static_cast<int64_t>(job.body.size()),
+          .messages = request.messages,
+          .media_parts = request.media_parts,
+          .media_bytes = request.media_bytes,
+          .choices = request.choices,
+          .output_tokens_max = request.output_tokens_max,
+          .makes_output = request.operation != openai::Operation::kEmbeddings,
+          .service_tier = request.service_tier};
 }
 
 Result<int64_t> ClientTimeoutMs(const RequestHead& head) {

@@ -1,24 +1,24 @@
 #include "dataplane/pipeline/pipeline.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "common/clock.h"
 #include "dataplane/admission/admission.h"
 #include "dataplane/authn/authenticator.h"
 #include "dataplane/dialect/openai.h"
+#include "dataplane/pipeline/attribution.h"
+#include "dataplane/pipeline/course.h"
 #include "dataplane/pipeline/dispatch.h"
 #include "dataplane/pipeline/headers.h"
 #include "dataplane/pipeline/job.h"
 #include "dataplane/pipeline/model_list.h"
 #include "dataplane/pipeline/relay.h"
-#include "dataplane/routing/plan.h"
+#include "dataplane/pipeline/ticket.h"
 #include "dataplane/telemetry/telemetry.h"
 
 namespace spillway {
 namespace {
-
-constexpr int64_t kNsPerMs = 1'000'000;
 
 void Describe(const Job& job, AccessRecord& record) {
   record.feature = job.feature;
@@ -41,14 +41,9 @@ Result<void> IsPlain(const RequestHead& head) {
               "request bodies must not be encoded: send no Content-Encoding", "content-encoding");
 }
 
-TokenUsage EstimateOf(const openai::Request& request, size_t body_bytes,
-                      const PipelineLimits& limits) {
-  TokenUsage usage{.input = openai::EstimateInputTokens(body_bytes)};
-  if (request.operation == openai::Operation::kEmbeddings) return usage;
-  const int64_t each =
-      request.output_tokens_max > 0 ? request.output_tokens_max : limits.output_tokens_default;
-  usage.output = each * std::clamp<int64_t>(request.choices, 1, 128);
-  return usage;
+// A client's own retry would meet the same refusal: SDKs obey this header.
+bool IsFinal(const AccessRecord& record, const Error& error) {
+  return record.attempts > 1 || error.code == ErrorCode::kBudgetExceeded;
 }
 
 }  // namespace
@@ -94,15 +89,17 @@ Task<Result<void>> Pipeline::Serve(Exchange& x, ResponseWriter& out, int operati
   SW_CO_TRY(job.body, co_await x.body.ReadAll());
   SW_CO_TRY(job.request, openai::DecodeRequest(operation, job.body));
   x.record.route = job.request.model;
-  SW_CO_CHECK(Attribute(x.head, job));
+  SW_CO_CHECK(Attribute(x.head, job, services_.names));
   Describe(job, x.record);
-  SW_CO_TRY(job.route, Admission::Admit(caller, *snapshot, job.request.model));
-  SW_CO_TRY(const Plan plan, MakePlan(*job.route, turn_++, timeout_ms));
-  snapshot.reset();  // a long stream keeps its plan, not the configuration it came from
   if (timeout_ms > 0) job.deadline_ns = x.accepted_ns + timeout_ms * kNsPerMs;
-  job.estimate = EstimateOf(job.request, job.body.size(), services_.limits);
-  Dispatch dispatch(services_, x, out, job);
-  SW_CO_CHECK(co_await dispatch.Run(plan));
+  SW_CO_TRY(std::shared_ptr<const RouteSpec> route,
+            Admission::Admit(caller, *snapshot, job.request.model));
+  SW_CO_TRY(Courses courses, PlanCourses(*snapshot, job, std::move(route), turn_++, timeout_ms));
+  snapshot.reset();  // a long stream keeps its plan, not the configuration it came from
+  Ticket ticket(services_, x, out, job, std::move(courses));
+  if (!ticket.Free()) SW_CO_CHECK(co_await ticket.Admit());
+  Dispatch dispatch(services_, x, out, job, ticket);
+  SW_CO_CHECK(co_await dispatch.Run());
   co_return co_await Relay(services_, x, out, dispatch).Run();
 }
 
@@ -136,7 +133,8 @@ Task<void> Pipeline::Conclude(Exchange& x, ResponseWriter& out, Result<void> don
     if (head.status == 0) head.status = 500;  // an inner failure that has no status of its own
     AppendHeader(head.headers, "x-request-id", x.request_id);
     if (record.attempts > 0) AppendHeader(head.headers, "x-spillway-attempts", record.attempts);
-    if (record.attempts > 1) AppendHeader(head.headers, "x-should-retry", "false");
+    head.headers += x.answer_headers;
+    if (IsFinal(record, error)) AppendHeader(head.headers, "x-should-retry", "false");
     if (error.retry_after_ms > 0)
       AppendHeader(head.headers, "retry-after", (error.retry_after_ms + 999) / 1'000);
     if (error.code == ErrorCode::kMethodNotAllowed) {

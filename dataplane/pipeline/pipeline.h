@@ -8,7 +8,11 @@
 
 namespace spillway {
 
+class Budgets;
+class DistinctNames;
+class Estimator;
 class Meter;
+class RateLimits;
 class TelemetryShard;
 class UpstreamPool;
 
@@ -23,22 +27,28 @@ struct PipelineLimits {
   int64_t drain_bytes_max = int64_t{4} * 1024 * 1024;  // of one answer, after its client left
   int64_t drain_ms_max = 60'000;
   int64_t watch_client_after_ms = 50;  // unary answers: when to start looking for a client's close
-  int64_t output_tokens_default =
-      1'024;  // per choice, for estimates, when the client set no maximum
+  // How far ahead of its output a stream that outgrows its reservation reserves more.
+  int64_t top_up_tokens = 256;
 };
 
-// What the pipeline of one loop uses; all of it outlives the pipeline.
+// What the pipeline of one loop uses; all of it outlives the pipeline. The estimator, the money and
+// the names are one each of the process, shared by all loops.
 struct PipelineServices {
   Meter& meter;
   TelemetryShard& telemetry;
   UpstreamPool& upstream;
+  Estimator& estimator;
+  Budgets* budgets = nullptr;         // nullptr: no budget is enforced
+  RateLimits* rate_limits = nullptr;  // nullptr: no rate limit is
+  DistinctNames* names = nullptr;     // nullptr: names from clients are not bounded
   OnDisconnect on_disconnect = OnDisconnect::kCancel;
   PipelineLimits limits = {};
 };
 
-// The life of a request, in order: authenticate, read, decode, admit, plan, dispatch, relay,
-// settle. One per loop, owned by main; stateless but for counters. Loop thread only. Every exchange
-// gets exactly one answer (or a connection that visibly broke) and exactly one access record.
+// The life of a request, in order: authenticate, read, decode, attribute, plan, admit, dispatch,
+// relay, settle. One per loop, owned by main; stateless but for counters. Loop thread only. Every
+// exchange gets exactly one answer (or a connection that visibly broke) and exactly one access
+// record.
 class Pipeline {
  public:
   Pipeline(Loop& loop, PipelineServices services);

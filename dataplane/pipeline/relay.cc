@@ -35,6 +35,7 @@ ResponseHead Relay::HeadOfAnswer(int64_t upstream_us) {
   if (record.fallback) AppendHeader(head.headers, "x-spillway-fallback", "true");
   AppendHeader(head.headers, "x-spillway-overhead-us", record.first_token_us - upstream_us);
   AppendHeader(head.headers, "x-spillway-revision", record.revision);
+  head.headers += x_.answer_headers;
   return head;
 }
 
@@ -63,9 +64,8 @@ Task<Result<void>> Relay::SendStream() {
   if (!attempt_.held.empty()) attempt_.pieces.insert(attempt_.pieces.begin(), attempt_.held);
   v1::EndReason end = co_await Pump();
   if (watch_.left()) end = v1::END_CLIENT_LEFT;
-  Attempt::Ending ending = attempt_.Told(end);
-  ending.winner = true;
-  attempt_.Finish(ending);
+  attempt_.Settle(attempt_.Told(end));
+  attempt_.Close(/*winner=*/true);
   attempt_.call.Finish();
   co_return co_await Close(end);
 }
@@ -75,6 +75,7 @@ Task<Result<void>> Relay::SendStream() {
 Task<v1::EndReason> Relay::Pump() {
   openai::StreamScanner& scanner = *attempt_.scanner;
   for (;;) {
+    attempt_.TopUp(services_.limits.top_up_tokens);
     if (attempt_.broken_events) co_return v1::END_UPSTREAM_ERROR;
     const bool ended = attempt_.call.ended();
     if (ended && !scanner.mid_event()) co_return Ended();

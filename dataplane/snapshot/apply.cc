@@ -52,6 +52,12 @@ Result<void> CheckEntries(const v1::Delta& delta, const SnapshotLimits& limits) 
   return {};
 }
 
+// Where none is, the keys need not be looked through when one goes.
+bool IsNamedByKeys(v1::Kind kind) {
+  return kind == v1::KIND_TEAM || kind == v1::KIND_USER || kind == v1::KIND_ORGANIZATION ||
+         kind == v1::KIND_ROUTE || kind == v1::KIND_MODEL;
+}
+
 // One delta on its way into a copy of its base.
 class Application {
  public:
@@ -111,7 +117,7 @@ class Application {
     for (const v1::EntryName& entry : delta_.removals()) {
       if (entry.kind() == v1::KIND_KEY) continue;
       mutable_entries().erase({entry.kind(), entry.name()});
-      touched_.emplace(entry.kind(), entry.name());
+      if (IsNamedByKeys(entry.kind())) touched_.emplace(entry.kind(), entry.name());
     }
     for (const v1::Entry& entry : delta_.upserts()) {
       if (entry.kind() == v1::KIND_KEY) continue;
@@ -172,7 +178,7 @@ class Application {
   const v1::Delta& delta_;
   const BuildOptions& options_;
   std::unique_ptr<Snapshot::Rep> rep_;
-  std::set<ResourceName> touched_;  // removed, and teams that changed
+  std::set<ResourceName> touched_;  // what keys name: removed, and teams that changed
 };
 
 int64_t EarlierOf(int64_t a, int64_t b) {  // 0: never

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cstring>
 #include <format>
+#include <ranges>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "common/config/base_url.h"
+#include "common/config/prices.h"
 #include "common/config/references.h"
 #include "common/crypto/sha256.h"
+#include "dataplane/snapshot/compile_money.h"
 #include "dataplane/snapshot/refusal.h"
 
 namespace spillway {
@@ -97,9 +100,9 @@ class Flattening {
   Result<void> Enter(const v1::Route& route) {
     for (const v1::Target& target : route.targets())
       SW_CHECK(AddModel(target.model(), target.timeout_ms()));
-    for (auto name = route.fallbacks().rbegin(); name != route.fallbacks().rend(); ++name) {
-      const auto other = routes_.find(*name);
-      waiting_.push_back({other == routes_.end() ? nullptr : other->second, *name});
+    for (const std::string& name : std::views::reverse(route.fallbacks())) {
+      const auto other = routes_.find(name);
+      waiting_.push_back({other == routes_.end() ? nullptr : other->second, name});
     }
     return {};
   }
@@ -164,11 +167,9 @@ Result<std::shared_ptr<const ModelSpec>> CompileModel(const v1::Model& model,
   spec->name = model.name();
   spec->upstream_model = model.upstream_model().empty() ? model.name() : model.upstream_model();
   spec->provider = provider->second;
-  const v1::Price& price = model.price();
-  spec->price = {.input = price.input(),
-                 .output = price.output(),
-                 .cached_input = price.has_cached_input() ? price.cached_input() : price.input(),
-                 .known = price.has_input()};
+  spec->price = config::PriceOf(model);
+  spec->unpriced = spec->price == nullptr;
+  spec->output_tokens_max = model.output_tokens_max();
   return spec;
 }
 
@@ -188,6 +189,7 @@ Result<std::shared_ptr<const RouteSpec>> CompileRoute(const v1::Route& route, co
   spec->name = route.name();
   SW_TRY(spec->targets, Flattening(models, routes, limits).Run(route));
   spec->attempts_max = route.retry().attempts() > 0 ? route.retry().attempts() : kAttemptsDefault;
+  spec->limit_action = CompileLimitAction(route.limit_action());
   return spec;
 }
 

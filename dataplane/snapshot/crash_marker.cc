@@ -1,15 +1,15 @@
 #include "dataplane/snapshot/crash_marker.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 #include "dataplane/snapshot/durable_file.h"

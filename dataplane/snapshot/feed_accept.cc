@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "dataplane/snapshot/compression.h"
 #include "dataplane/snapshot/feed_core.h"
@@ -13,8 +14,6 @@
 
 namespace spillway {
 namespace {
-
-constexpr int64_t kMs = 1'000'000;
 
 std::vector<std::string> SignedBytes(std::span<const ProvenDelta> deltas) {
   std::vector<std::string> records;
@@ -159,7 +158,7 @@ void FeedCore::EndTrial() {
 void FeedCore::Rearm() {
   if (marker_ == nullptr) return;
   if (active_ && trial_revision_ != 0) {
-    marker_->Arm(trial_revision_, (NowNs() - trial_start_ns_) / kMs);
+    marker_->Arm(trial_revision_, (NowNs() - trial_start_ns_) / kNsPerMs);
   } else {
     marker_->Disarm();
   }

@@ -3,6 +3,7 @@
 #include <format>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/crypto/sha256.h"
 #include "common/log.h"
 #include "dataplane/snapshot/feed_core.h"
@@ -12,7 +13,6 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kNatsWaitMinMs = 100;
 
 std::string QuarantinePath(const FeedOptions& options) {
@@ -119,6 +119,11 @@ void FeedCore::TakeCandidate(Generations& generations, const LoadedGeneration& l
                              Materialized built, const std::vector<KeyRestrictions>& newer) {
   current_ = std::move(built.snapshot);
   for (const ProvenLatest& word : loaded.confirmed) {
+    {
+      // Without NATS the last size known is what shares of rate limits are made of.
+      const std::lock_guard lock(status_mutex_);
+      status_.fleet_size = word.latest.fleet_size();
+    }
     const v1::Position& position = word.latest.position();
     const v1::Position& ours = current_->position();
     if (position.revision() == ours.revision() && position.digest() == ours.digest() &&
@@ -143,7 +148,7 @@ void FeedCore::Boot() {
   booting_ = true;
   // The bus has been connecting while the disk was read: that time counts.
   boot_deadline_ns_ =
-      std::max(created_ns_ + options_.nats_wait_ms * kMs, now + kNatsWaitMinMs * kMs);
+      std::max(created_ns_ + options_.nats_wait_ms * kNsPerMs, now + kNatsWaitMinMs * kNsPerMs);
   next_beat_ns_ = now;
   next_poll_ns_ = boot_deadline_ns_;
   if (bus_ == nullptr || options_.nats_wait_ms <= 0) {

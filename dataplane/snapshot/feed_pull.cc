@@ -2,8 +2,10 @@
 // missed.
 #include <algorithm>
 #include <format>
+#include <tuple>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "dataplane/snapshot/feed_core.h"
 #include "dataplane/snapshot/refusal.h"
@@ -11,7 +13,6 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kRetryFirstMs = 100;
 constexpr int64_t kNotReadyRetryMs = 1'000;
 constexpr int kWantedTriesMax = 8;
@@ -56,10 +57,13 @@ void FeedCore::SchedulePoll() {
     wait_ms = std::min(wait_ms, backoff_ms);
   }
   if (!active_ && !booting_) wait_ms = std::min(wait_ms, kNotReadyRetryMs);
-  next_poll_ns_ = NowNs() + wait_ms * kMs;
+  next_poll_ns_ = NowNs() + wait_ms * kNsPerMs;
 }
 
-void FeedCore::OnConnected() { Pull(); }
+void FeedCore::OnConnected() {
+  next_beat_ns_ = NowNs();  // what was to be said before reached nobody
+  Pull();
+}
 
 void FeedCore::Pull() {
   if (bus_ == nullptr || bus_->state() != BusState::kConnected) {
@@ -74,7 +78,7 @@ void FeedCore::Pull() {
     ++pull_failures_;
     pull_reason_ = "NATS: " + pulled.error().message;
   }
-  if (!active_ && !booting_) (void)TrySeed();
+  if (!active_ && !booting_) std::ignore = TrySeed();
   SchedulePoll();
   Publish();
 }

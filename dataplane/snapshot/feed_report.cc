@@ -1,8 +1,10 @@
 // What the feed says of itself: heartbeat, status, refusals; and its look at its own memory.
 #include <algorithm>
 #include <format>
+#include <tuple>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/subjects.h"
 #include "dataplane/snapshot/feed_core.h"
@@ -12,7 +14,6 @@
 namespace spillway {
 namespace {
 
-constexpr int64_t kMs = 1'000'000;
 constexpr size_t kReasonBytesMax = 1'000;
 constexpr size_t kLoggedMax = 64;
 constexpr size_t kAuditShards = 8;  // per heartbeat: the whole state in about a minute
@@ -79,7 +80,7 @@ void FeedCore::Beat(bool goodbye) {
   beat.set_time_ms(clock_.WallMs());
   beat.set_goodbye(goodbye);
   // At most once: the next one says the same.
-  (void)bus_->Publish(subjects::Fleet(options_.instance), beat.SerializeAsString());
+  std::ignore = bus_->Publish(subjects::Fleet(options_.instance), beat.SerializeAsString());
 }
 
 void FeedCore::SetDraining() {
@@ -95,11 +96,11 @@ void FeedCore::Goodbye() {
 void FeedCore::Tick() {
   const int64_t now = NowNs();
   if (booting_ && now >= boot_deadline_ns_) FinishBoot();
-  if (trial_revision_ != 0 && active_ && now - trial_start_ns_ >= options_.trial_ms * kMs)
+  if (trial_revision_ != 0 && active_ && now - trial_start_ns_ >= options_.trial_ms * kNsPerMs)
     EndTrial();
   if (now >= next_poll_ns_) Pull();
   if (now >= next_beat_ns_) {
-    next_beat_ns_ = now + options_.heartbeat_ms * kMs;
+    next_beat_ns_ = now + options_.heartbeat_ms * kNsPerMs;
     Beat();
     Audit();
     Publish();
@@ -109,7 +110,7 @@ void FeedCore::Tick() {
 int64_t FeedCore::NextDueNs() const {
   int64_t due = std::min(next_beat_ns_, next_poll_ns_);
   if (booting_) due = std::min(due, boot_deadline_ns_);
-  if (trial_revision_ != 0) due = std::min(due, trial_start_ns_ + options_.trial_ms * kMs);
+  if (trial_revision_ != 0) due = std::min(due, trial_start_ns_ + options_.trial_ms * kNsPerMs);
   return due;
 }
 
@@ -168,9 +169,9 @@ FeedStatus FeedCore::status() const {
   const std::lock_guard lock(status_mutex_);
   FeedStatus status = status_;
   const int64_t now = NowNs();
-  if (status.ready) status.age_ms = (now - activated_ns_) / kMs;
+  if (status.ready) status.age_ms = (now - activated_ns_) / kNsPerMs;
   if (const int64_t confirmed = confirmed_ns_; confirmed >= 0)
-    status.unconfirmed_ms = (now - confirmed) / kMs;
+    status.unconfirmed_ms = (now - confirmed) / kNsPerMs;
   status.bus_state = StateName(bus_);
   if (writer_ != nullptr) {
     status.disk_failures = writer_->failures();

@@ -9,6 +9,7 @@
 #include <format>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "common/config/compile.h"
@@ -158,7 +159,7 @@ struct FileConfig::Rep {
     std::unique_lock lock(mutex);
     while (!wake.wait_for(lock, interval, [this] { return stopping; })) {
       lock.unlock();
-      (void)Reload(/*only_if_changed=*/true);
+      std::ignore = Reload(/*only_if_changed=*/true);
       lock.lock();
     }
   }

@@ -95,7 +95,7 @@ class KeyIndex {
 // the insertions that reuse a name or a secret. One thread, once.
 class KeyIndexEditor {
  public:
-  explicit KeyIndexEditor(const KeyIndex& base) : index_(base) {}
+  explicit KeyIndexEditor(KeyIndex base) : index_(std::move(base)) {}
 
   // Room for that many keys, for a build from nothing.
   void Reserve(size_t keys);

@@ -18,6 +18,8 @@ struct SnapshotLimits {
   int64_t route_targets_max = 64;                 // kept of one route, fallbacks flattened
   int64_t route_fallbacks_max = 1'024;            // routes looked at for them
   int64_t targets_max = 4'000'000;                // of all routes together
+  int64_t budgets_max = 100'000;
+  int64_t rate_limits_max = 100'000;
 };
 
 }  // namespace spillway

@@ -21,4 +21,18 @@ const std::vector<std::shared_ptr<const RouteSpec>>& Snapshot::routes() const {
   return rep_->tables->routes();
 }
 
+void Snapshot::MatchBudgets(const Facts& facts, bool by_target,
+                            std::vector<BudgetMatch>& out) const {
+  rep_->tables->scoped().budgets.Append(facts, by_target, out);
+}
+
+void Snapshot::MatchRateLimits(const Facts& facts, bool by_target,
+                               std::vector<RateLimitMatch>& out) const {
+  rep_->tables->scoped().rate_limits.Append(facts, by_target, out);
+}
+
+int64_t Snapshot::budget_count() const {
+  return static_cast<int64_t>(rep_->tables->scoped().budgets.size());
+}
+
 }  // namespace spillway

@@ -3,8 +3,10 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/crypto/sha256.h"
@@ -43,11 +45,21 @@ struct ModelSpec {
   std::string upstream_model;
   std::shared_ptr<const ProviderSpec> provider;
   Price price;
+  bool unpriced = false;          // allowed without a price: calls cost 0 and are listed
+  int64_t output_tokens_max = 0;  // of one call; 0: not known
 };
 
 struct TargetSpec {
   std::shared_ptr<const ModelSpec> model;
   int64_t timeout_ms = 0;  // 0: the provider's total
+};
+
+// What a rate limit does with a request that it holds back.
+struct LimitActionSpec {
+  enum class Action : uint8_t { kReject, kQueue, kDowngrade };
+  Action action = Action::kReject;
+  int64_t deadline_ms = 0;
+  std::string to;
 };
 
 // What a client may name in "model": a route, or a model by its own name (one target).
@@ -56,6 +68,76 @@ struct RouteSpec {
   bool is_model = false;            // addressed by the model's own name
   std::vector<TargetSpec> targets;  // in order, fallbacks flattened behind them, no duplicates
   int attempts_max = 3;
+  LimitActionSpec limit_action;
+};
+
+// Who calls and for what: what scopes match and attribution records. An empty text matches no scope
+// that names it. Views, valid during the call.
+struct Facts {
+  std::string_view organization, team, user, key, feature, route, model, provider;
+  std::span<const std::pair<std::string, std::string>> tags = {};  // sorted by name
+};
+
+// Whose calls a budget or limit is about: every text that is set must be equal.
+struct ScopeSpec {
+  enum class Dimension : uint8_t {
+    kNone,
+    kOrganization,
+    kTeam,
+    kUser,
+    kKey,
+    kFeature,
+    kRoute,
+    kModel,
+    kProvider,
+    kTag
+  };
+  std::string organization, team, user, key, feature, route, model, provider;
+  std::vector<std::pair<std::string, std::string>> tags;  // sorted by name
+  Dimension each = Dimension::kNone;  // one account for every value of it; none without a value
+  std::string each_tag;
+
+  // Whether it needs to know the target: matched per attempt, not per request.
+  bool ByTarget() const {
+    return !model.empty() || !provider.empty() || each == Dimension::kModel ||
+           each == Dimension::kProvider;
+  }
+};
+
+struct BudgetSpec {
+  std::string name;
+  std::string id;
+  ScopeSpec scope;
+  Nanos limit = 0;  // without the raise
+  Nanos raise = 0;
+  int64_t raise_until_ms = 0;
+  v1::Window window = v1::WINDOW_MONTH;
+  int rolling_hours = 0;
+  std::string time_zone;
+  v1::OnExhausted on_exhausted = v1::ON_EXHAUSTED_REJECT;
+  std::string downgrade_to;
+  v1::OnPartition on_partition = v1::ON_PARTITION_OPEN;
+  bool open_unheard = false;
+  v1::OnOverrun on_overrun = v1::ON_OVERRUN_FINISH;
+  bool frozen = false;
+};
+
+struct RateLimitSpec {
+  std::string name;
+  ScopeSpec scope;
+  int64_t requests = 0, tokens = 0, concurrent = 0;  // 0: no limit
+  v1::TokenKind token_kind = v1::TOKEN_KIND_TOTAL;
+  int64_t period_ms = 60'000;
+};
+
+// One that a request falls under, and for whom: `subject` is the value of its `each`, or empty.
+struct BudgetMatch {
+  std::shared_ptr<const BudgetSpec> budget;
+  std::string subject;
+};
+struct RateLimitMatch {
+  std::shared_ptr<const RateLimitSpec> limit;
+  std::string subject;
 };
 
 struct KeySpec {
@@ -93,6 +175,11 @@ class Snapshot {
   // Every route and model, sorted by name, for GET /v1/models.
   const std::vector<std::shared_ptr<const RouteSpec>>& routes() const;
   int64_t key_count() const;
+  // Appends what the facts fall under, in the order of names; of those ByTarget only when
+  // `by_target` and of the others only when not. Costs by what matches, not by how many there are.
+  void MatchBudgets(const Facts& facts, bool by_target, std::vector<BudgetMatch>& out) const;
+  void MatchRateLimits(const Facts& facts, bool by_target, std::vector<RateLimitMatch>& out) const;
+  int64_t budget_count() const;
 
   // Building and storage (dataplane/snapshot/build.h): the snapshot module's own.
   const Rep& rep() const { return *rep_; }

@@ -7,13 +7,14 @@
 #include "common/config/validate.h"
 #include "common/ids.h"
 #include "dataplane/snapshot/compile.h"
+#include "dataplane/snapshot/compile_money.h"
 #include "dataplane/snapshot/entry_list.h"
 #include "dataplane/snapshot/refusal.h"
 
 namespace spillway {
 namespace {
 
-constexpr size_t kReasonBytesMax = 600;
+constexpr size_t kRefusalBytesMax = 600;
 
 Result<std::vector<v1::Resource>> ParseEntries(const Tables::Entries& entries) {
   std::vector<v1::Resource> resources;
@@ -40,10 +41,11 @@ Result<std::vector<v1::Resource>> ParseEntries(const Tables::Entries& entries) {
 }
 
 Result<std::vector<v1::Resource>> Validated(std::vector<v1::Resource> resources) {
-  config::Validation validation = config::Validate(std::move(resources));
+  // Keys are not among them: they are compiled apart, each against these tables.
+  config::Validation validation = config::Validate(std::move(resources), {.keys_elsewhere = true});
   if (!validation.ok()) {
     std::string reason = config::Describe(validation.violations.front());
-    if (reason.size() > kReasonBytesMax) reason.resize(kReasonBytesMax);
+    if (reason.size() > kRefusalBytesMax) reason.resize(kRefusalBytesMax);
     if (validation.violations.size() > 1)
       reason += std::format(" (and {} more)", validation.violations.size() - 1);
     return Refuse(RefusalClass::kInvalid, std::move(reason));
@@ -104,6 +106,7 @@ Result<std::shared_ptr<const Tables>> Tables::Compile(Entries entries, const Sec
   for (const auto& [name, route] : tables->by_name_) tables->routes_.push_back(route);
   std::ranges::sort(tables->routes_, {},
                     [](const auto& route) { return std::string_view(route->name); });
+  SW_TRY(tables->scoped_, CompileScoped(resources, limits));
   tables->entries_ = std::move(entries);
   return tables;
 }

@@ -11,6 +11,7 @@
 
 #include "common/crypto/sealing.h"
 #include "common/error.h"
+#include "dataplane/snapshot/compile_money.h"
 #include "dataplane/snapshot/limits.h"
 #include "dataplane/snapshot/snapshot.h"
 #include "spillway/v1/resources.pb.h"
@@ -42,6 +43,7 @@ class Tables {
   std::shared_ptr<const RouteSpec> FindRoute(std::string_view name) const;
   const std::vector<std::shared_ptr<const RouteSpec>>& routes() const { return routes_; }
   bool has_models() const { return !routes_.empty(); }
+  const Scoped& scoped() const { return scoped_; }
 
  private:
   struct TransparentHash {
@@ -55,6 +57,7 @@ class Tables {
                      std::equal_to<>>
       by_name_;
   std::vector<std::shared_ptr<const RouteSpec>> routes_;
+  Scoped scoped_;
 };
 
 }  // namespace spillway

@@ -39,6 +39,11 @@ void AppendNumber(std::string& out, std::string_view name, int64_t value) {
   out.append(digits, end);
 }
 
+// Kinds of tokens that most requests have none of.
+void AppendRare(std::string& out, std::string_view name, int64_t value) {
+  if (value != 0) AppendNumber(out, name, value);
+}
+
 void AppendFlag(std::string& out, std::string_view name, bool value) {
   out += name;
   out += value ? "true" : "false";
@@ -80,6 +85,9 @@ void AppendAccessLine(std::string& out, std::string_view time, std::string_view 
   AppendText(out, ",\"provider\":", record.provider);
   AppendNumber(out, ",\"status\":", record.status);
   AppendText(out, ",\"refusal\":", record.refusal);
+  AppendText(out, ",\"limit\":", record.limit);
+  AppendText(out, ",\"downgraded\":", record.downgraded);
+  AppendText(out, ",\"budget_warning\":", record.budget_warning);
   AppendNumber(out, ",\"attempts\":", record.attempts);
   AppendFlag(out, ",\"fallback\":", record.fallback);
   AppendFlag(out, ",\"stream\":", record.stream);
@@ -88,6 +96,11 @@ void AppendAccessLine(std::string& out, std::string_view time, std::string_view 
   AppendNumber(out, ",\"output_tokens\":", record.usage.output);
   AppendNumber(out, ",\"cached_input_tokens\":", record.usage.cached_input);
   AppendNumber(out, ",\"reasoning_tokens\":", record.usage.reasoning);
+  AppendRare(out, ",\"cache_write_5m_tokens\":", record.usage.cache_write_5m);
+  AppendRare(out, ",\"cache_write_1h_tokens\":", record.usage.cache_write_1h);
+  AppendRare(out, ",\"audio_input_tokens\":", record.usage.audio_input);
+  AppendRare(out, ",\"audio_output_tokens\":", record.usage.audio_output);
+  AppendRare(out, ",\"images\":", record.usage.images);
   AppendText(out, ",\"usage_source\":", record.usage_source);
   AppendNumber(out, ",\"cost_nanos\":", record.cost);
   AppendNumber(out, ",\"duration_us\":", duration_us);

@@ -20,7 +20,9 @@ class LogTime {
 };
 
 // Appends one line of the access log: a JSON object and a newline. Text without a value is left
-// out; numbers are always there. Control characters, quotes and what is no UTF-8 are escaped.
+// out, and so are zero counts of the rarer kinds of tokens; other numbers are always there. Money
+// is in nano-dollars; free tags are not logged. Control characters, quotes and what is no UTF-8 are
+// escaped.
 void AppendAccessLine(std::string& out, std::string_view time, std::string_view request_id,
                       const AccessRecord& record, int64_t duration_us);
 

@@ -86,10 +86,19 @@ struct SpendValues {
   std::atomic<int64_t> output_tokens{0};
   std::atomic<int64_t> cached_input_tokens{0};
   std::atomic<int64_t> reasoning_tokens{0};
+  std::atomic<int64_t> cache_write_5m_tokens{0};
+  std::atomic<int64_t> cache_write_1h_tokens{0};
+  std::atomic<int64_t> audio_input_tokens{0};
+  std::atomic<int64_t> audio_output_tokens{0};
+  std::atomic<int64_t> images{0};
   std::atomic<int64_t> cost_nanos{0};
 };
 using SpendSeries = SeriesTable<3, SpendValues>;  // route, model, provider
 
 using EndSeries = SeriesTable<1, RequestValues>;  // end reason of a stream
+
+// What a budget or rate limit did: its kind and name ("budget/NAME"), and refused, downgraded or
+// warned. As many names as are configured.
+using LimitSeries = SeriesTable<2, RequestValues>;
 
 }  // namespace spillway

@@ -78,20 +78,39 @@ void TelemetryShard::Count(const Exchange& x, int64_t total_us) {
   const char* end = std::to_chars(digits, digits + sizeof digits, record.status).ptr;
   Bump(requests_.Find({route, record.provider, {digits, end}, record.refusal}).requests);
   if (record.attempts > 0) {
-    SpendValues& spend = spend_.Find({route, record.model, record.provider});
-    Bump(spend.attempts, record.attempts);
-    Bump(spend.input_tokens, record.usage.input);
-    Bump(spend.output_tokens, record.usage.output);
-    Bump(spend.cached_input_tokens, record.usage.cached_input);
-    Bump(spend.reasoning_tokens, record.usage.reasoning);
-    Bump(spend.cost_nanos, record.cost);
+    CountSpend(record, route);
     overhead_.Observe(total_us - record.upstream_us);
   }
+  CountLimits(record);
   if (record.first_token_us > 0) first_token_.Observe(record.first_token_us);
   if (record.stream && !record.end.empty()) Bump(ends_.Find({record.end}).requests);
   if (record.fallback) Bump(fallbacks_);
   Bump(request_bytes_, record.request_bytes);
   Bump(response_bytes_, record.response_bytes);
+}
+
+void TelemetryShard::CountSpend(const AccessRecord& record, std::string_view route) {
+  SpendValues& spend = spend_.Find({route, record.model, record.provider});
+  Bump(spend.attempts, record.attempts);
+  Bump(spend.input_tokens, record.usage.input);
+  Bump(spend.output_tokens, record.usage.output);
+  Bump(spend.cached_input_tokens, record.usage.cached_input);
+  Bump(spend.reasoning_tokens, record.usage.reasoning);
+  Bump(spend.cache_write_5m_tokens, record.usage.cache_write_5m);
+  Bump(spend.cache_write_1h_tokens, record.usage.cache_write_1h);
+  Bump(spend.audio_input_tokens, record.usage.audio_input);
+  Bump(spend.audio_output_tokens, record.usage.audio_output);
+  Bump(spend.images, record.usage.images);
+  Bump(spend.cost_nanos, record.cost);
+}
+
+void TelemetryShard::CountLimits(const AccessRecord& record) {
+  if (!record.limit.empty()) {
+    const bool admitted = !record.downgraded.empty() && record.attempts > 0;
+    Bump(limits_.Find({record.limit, admitted ? "downgraded" : "refused"}).requests);
+  }
+  if (!record.budget_warning.empty())
+    Bump(limits_.Find({"budget/" + record.budget_warning, "warned"}).requests);
 }
 
 Telemetry::Telemetry(const std::vector<Loop*>& loops, std::unique_ptr<AccessLog> log)
@@ -101,6 +120,7 @@ Telemetry::Telemetry(const std::vector<Loop*>& loops, std::unique_ptr<AccessLog>
 
 void Telemetry::Append(MetricsText& text) const {
   AppendRequests(text);
+  AppendLimits(text);
   AppendSpend(text);
   HistogramSum overhead;
   HistogramSum first_token;
@@ -150,6 +170,18 @@ void Telemetry::AppendRequests(MetricsText& text) const {
   }
 }
 
+void Telemetry::AppendLimits(MetricsText& text) const {
+  Sums<2> limits;
+  for (const auto& shard : shards_) AddTo(limits, shard->limits_, &RequestValues::requests);
+  text.Family(
+      "spillway_limited_requests_total", "counter",
+      "Requests that a budget or rate limit refused, sent to a cheaper route (downgraded), or "
+      "let pass although it is at its end (warned).");
+  for (const auto& [labels, count] : limits) {
+    text.Sample("spillway_limited_requests_total", Named<2>({"limit", "action"}, labels), count);
+  }
+}
+
 void Telemetry::AppendSpend(MetricsText& text) const {
   const auto sum = [this](std::atomic<int64_t> SpendValues::* value) {
     Sums<3> sums;
@@ -160,17 +192,29 @@ void Telemetry::AppendSpend(MetricsText& text) const {
   for (const auto& [labels, count] : sum(&SpendValues::attempts)) {
     text.Sample("spillway_attempts_total", Named<3>(kSpendLabels, labels), count);
   }
-  text.Family("spillway_tokens_total", "counter",
-              "Tokens charged; cached_input is part of input, reasoning part of output.");
-  const std::pair<std::string_view, std::atomic<int64_t> SpendValues::*> kinds[] = {
-      {"input", &SpendValues::input_tokens},
-      {"output", &SpendValues::output_tokens},
-      {"cached_input", &SpendValues::cached_input_tokens},
-      {"reasoning", &SpendValues::reasoning_tokens}};
-  for (const auto& [type, value] : kinds) {
-    for (const auto& [values, count] : sum(value)) {
+  text.Family(
+      "spillway_tokens_total", "counter",
+      "Tokens charged; cached_input, cache_write_* and audio_input are part of input, reasoning "
+      "and audio_output part of output. images: images, not tokens.");
+  struct Kind {
+    std::string_view type;
+    std::atomic<int64_t> SpendValues::* value;
+    bool rare = false;  // most models have none of it: left out while zero
+  };
+  const Kind kinds[] = {{"input", &SpendValues::input_tokens},
+                        {"output", &SpendValues::output_tokens},
+                        {"cached_input", &SpendValues::cached_input_tokens},
+                        {"reasoning", &SpendValues::reasoning_tokens},
+                        {"cache_write_5m", &SpendValues::cache_write_5m_tokens, true},
+                        {"cache_write_1h", &SpendValues::cache_write_1h_tokens, true},
+                        {"audio_input", &SpendValues::audio_input_tokens, true},
+                        {"audio_output", &SpendValues::audio_output_tokens, true},
+                        {"images", &SpendValues::images, true}};
+  for (const Kind& kind : kinds) {
+    for (const auto& [values, count] : sum(kind.value)) {
+      if (kind.rare && count == 0) continue;
       MetricsText::Labels labels = Named<3>(kSpendLabels, values);
-      labels.emplace_back("type", type);
+      labels.emplace_back("type", kind.type);
       text.Sample("spillway_tokens_total", labels, count);
     }
   }

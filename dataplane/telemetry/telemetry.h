@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/metrics.h"
@@ -31,6 +32,8 @@ class TelemetryShard {
  private:
   friend class Telemetry;
   void Count(const Exchange& x, int64_t total_us);
+  void CountSpend(const AccessRecord& record, std::string_view route);
+  void CountLimits(const AccessRecord& record);
 
   Loop& loop_;
   AccessLog* log_;
@@ -43,6 +46,7 @@ class TelemetryShard {
   RequestSeries requests_;
   SpendSeries spend_;
   EndSeries ends_;
+  LimitSeries limits_;
   Histogram overhead_;
   Histogram first_token_;
   std::atomic<int64_t> fallbacks_{0};
@@ -64,6 +68,7 @@ class Telemetry {
 
  private:
   void AppendRequests(MetricsText& text) const;
+  void AppendLimits(MetricsText& text) const;
   void AppendSpend(MetricsText& text) const;
 
   std::unique_ptr<AccessLog> log_;

@@ -5,10 +5,11 @@
 #include <cstring>
 #include <utility>
 
+#include "common/clock.h"
+
 namespace spillway {
 namespace {
 
-constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int kInterimHeadsMax = 16;
 constexpr size_t kWholeBytesFirst = size_t{64} * 1024;
 constexpr size_t kWholeBytesTrusted =

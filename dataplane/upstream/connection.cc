@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/clock.h"
 #include "dataplane/upstream/tcp_acknowledged.h"
 
 namespace spillway {
 namespace {
 
 namespace asio = boost::asio;
-constexpr int64_t kNsPerMs = 1'000'000;
 
 std::string Where(const ProviderSpec& provider) {
   return provider.host + ":" + std::to_string(provider.port);
@@ -140,7 +140,12 @@ Task<Result<void>> UpstreamConnection::Handshake(const ProviderSpec& provider, T
 }
 
 IoStep UpstreamConnection::Read(char* data, size_t size) {
-  if (tls_) return tls_->Read(data, size);
+  const IoStep step = tls_ ? tls_->Read(data, size) : ReadPlain(data, size);
+  if (step.kind == IoStep::Kind::kEnd) peer_ended_ = true;
+  return step;
+}
+
+IoStep UpstreamConnection::ReadPlain(char* data, size_t size) {
   const ssize_t n = ::recv(fd_, data, size, MSG_DONTWAIT);
   if (n > 0) return {IoStep::Kind::kBytes, static_cast<size_t>(n)};
   if (n == 0) return {IoStep::Kind::kEnd, 0};
@@ -165,6 +170,7 @@ IoStep UpstreamConnection::Write(std::span<const iovec> pieces) {
 uint64_t UpstreamConnection::sent() const { return tls_ ? tls_->sent() : plain_sent_; }
 
 bool UpstreamConnection::Unacknowledged() const {
+  if (!peer_ended_) return false;
   const int64_t acknowledged = AcknowledgedBytes(fd_);
   return acknowledged >= 0 && acknowledged <= static_cast<int64_t>(sent_before_) + 1;
 }

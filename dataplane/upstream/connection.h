@@ -62,8 +62,9 @@ class UpstreamConnection {
 
   // Remembers how much was sent before this request, for Unacknowledged.
   void BeginRequest() { sent_before_ = sent(); }
-  // True when the peer's TCP acknowledged nothing of what was sent since: it cannot have acted on
-  // it.
+  // True when the peer had ended its side and its TCP acknowledged nothing of what was sent since:
+  // it cannot have acted on it. A reset alone proves nothing: acknowledgements are sent up to 40 ms
+  // late, when the peer may have read the request long ago.
   bool Unacknowledged() const;
   // Whether a watched idle connection is still open and nothing waits to be read on it, but what
   // TLS says for itself: as far as the loop has seen. Costs a system call only when it has seen
@@ -81,6 +82,7 @@ class UpstreamConnection {
   Task<Result<void>> Connect(const Addresses& addresses, const ProviderSpec& provider);
   Task<Result<void>> Handshake(const ProviderSpec& provider, TlsContexts& tls);
   void Prepare();
+  IoStep ReadPlain(char* data, size_t size);
   uint64_t sent() const;
   int fd() const { return fd_; }
 
@@ -95,6 +97,7 @@ class UpstreamConnection {
   Deadline total_deadline_;
   Wakeup* wakeup_ = nullptr;  // while the name is being resolved
   uint64_t plain_sent_ = 0;
+  bool peer_ended_ = false;  // its FIN, which acknowledges whatever came before it, was read
   uint64_t sent_before_ = 0;
   Interruption interruption_ = Interruption::kNone;
 };

@@ -2,13 +2,9 @@
 
 #include <algorithm>
 
+#include "common/clock.h"
+
 namespace spillway {
-namespace {
-
-constexpr int64_t kNsPerMs = 1'000'000;
-
-}  // namespace
-
 UpstreamPool::UpstreamPool(Loop& loop, UpstreamLimits limits)
     : loop_(loop),
       limits_(limits),

@@ -6,13 +6,14 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <optional>
 
+#include "common/clock.h"
+
 namespace spillway {
 namespace {
 
 namespace asio = boost::asio;
 using TcpResolver = asio::ip::basic_resolver<asio::ip::tcp, LoopExecutor>;
 
-constexpr int64_t kNsPerMs = 1'000'000;
 constexpr size_t kAddressesMax = 16;
 
 asio::ip::address Unmapped(const asio::ip::address& address) {

@@ -1,135 +1,118 @@
-"""Chaos: random kill -9 of every process under load; no spend may be lost or counted twice.
+"""Chaos: real processes are killed, cut off and restored under load; no spend may be lost, counted
+twice, or go beyond a hard budget. Joined with the provider's own record of its calls at each round's end.
 
 Scenarios (all when none is named):
   fail-open     200 requests/s for 60 s while the control plane, then NATS, are dead: 0 failures
-  kills         random kills of data planes, control plane and nats-server
-  stream-lost   the same with NATS' stream deleted, and nats-server restarted on an empty directory
+  kills         random kill -9 of any process, under several budgets; --kills in rounds of --round-kills
+  stream-lost   the same, and nats-server restarted on an empty directory in half of its deaths
+  cuts          --rounds times: data plane-NATS, control plane-NATS or data plane-provider is cut, by silence
+                or by reset, in one or both directions
+  restore       --rounds times: backup under load, control plane wiped, restored, replayed
+  hammer        --rounds times: 100 clients at the end of one budget on three data planes, any process killed;
+                with cap, with finish, and open with a dead control plane
+
+A run that was cut short goes on where its --state file says: finished rounds are not repeated.
 """
 import argparse
-import random
+import json
+import os
+import pathlib
 import sys
 import time
-import pathlib
+import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
-import truth  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from load import Load  # noqa: E402
-from process import wait_until  # noqa: E402
+import cuts  # noqa: E402
+import fail_open  # noqa: E402
+import hammer  # noqa: E402
+import kills  # noqa: E402
+import restore  # noqa: E402
+
+SCENARIOS = {
+    "fail-open": fail_open.round_of,
+    "kills": kills.round_of,
+    "stream-lost": lambda options, seed, size: kills.round_of(options, seed, size, wipe_share=0.5),
+    "cuts": cuts.round_of,
+    "restore": restore.round_of,
+    "hammer": hammer.round_of,
+}
 
 
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+class Book:
+    """What finished rounds came to, on disk when a file is named."""
+
+    def __init__(self, path, seed):
+        self.path = pathlib.Path(path) if path else None
+        known = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
+        self.seed, self.rounds = known.get("seed", seed), known.get("rounds", {})
+
+    def add(self, scenario, figures):
+        self.rounds.setdefault(scenario, []).append(figures)
+        if self.path:
+            fresh = self.path.with_suffix(".new")
+            fresh.write_text(json.dumps({"seed": self.seed, "rounds": self.rounds}, indent=1))
+            os.replace(fresh, self.path)
+
+    def sums(self, scenario):
+        total = {}
+        for figures in self.rounds.get(scenario, []):
+            for name, value in figures.items():
+                total[name] = max(total.get(name, 0), value) if name == "overshot" else total.get(name, 0) + value
+        return total
 
 
-def settle(cluster, what):
-    """Waits until the ledger and the provider agree on the number of calls, then joins them."""
-    calls = cluster.mock_ledger()
-    rows = cluster.wait_ledger(len(calls), seconds=120)
-    records, estimated = truth.compare(rows, calls)
-    gaps = cluster.cli_json("ledger", "gaps")
-    assert not gaps["items"], gaps
-    spent = sum(row["cost_nanos"] for row in rows)
-    print(f"{what}: provider served {len(calls)} calls; ledger has {records} records, {estimated} estimated; "
-          f"gaps 0; {spent} nano-dollars")
-    return len(calls), records, estimated
+def sizes(options, scenario, done):
+    """How large each round is that is still to come."""
+    if scenario == "fail-open":
+        return [] if done else [1]
+    if scenario not in ("kills", "stream-lost"):
+        return [1] * (options.rounds - len(done))
+    left = options.kills - sum(figures["kills"] for figures in done)
+    return [min(options.round_kills, left - at) for at in range(0, max(left, 0), options.round_kills)]
 
 
-def fail_open(options):
-    with Cluster() as cluster:
-        key = cluster.create_key("app")
-        load = Load([cluster.ports["dp0"]], key, rate=200, workers=24).start()
-        wait_until(lambda: load.sent > 400, "warm traffic")
-        mark = len(load.latencies)
-        before = load.latencies[:mark]
-        cluster.control.kill()
-        time.sleep(15)
-        cluster.nats.kill()
-        time.sleep(45)
-        during = load.latencies[mark:]
-        load.pause()
-        cluster.data["dp0"].kill()
-        began = time.monotonic()
-        cluster.start_data("dp0")
-        wait_until(cluster.ready, "readiness from disk", 10)
-        ready_s = time.monotonic() - began
-        load.resume()
-        time.sleep(3)
-        cluster.start_nats()
-        cluster.start_control()
-        time.sleep(3)
-        load.stop()
-        print(f"fail-open: {load.sent} requests, {load.streams} streams, {len(load.failures)} failed; "
-              f"p99 before {percentile(before, .99) * 1000:.1f} ms, during {percentile(during, .99) * 1000:.1f} ms; "
-              f"ready from disk in {ready_s * 1000:.0f} ms")
-        assert not load.failures, load.failures[:3]
-        calls = cluster.mock_ledger()
-        rows = cluster.wait_ledger(len(calls), seconds=120)
-        truth.compare(rows, calls, exact=True)
-        total = sum(truth.cost_nanos(row["model"], row["input_tokens"], row["output_tokens"], row.get("cached", 0))
-                    for row in calls.values())
-        spent = sum(row["cost_nanos"] for row in rows)
-        assert spent == total, (spent, total)
-        print(f"fail-open: ledger {spent} = provider {total} nano-dollars over {len(calls)} calls")
-
-
-def chaos(options, lose_streams):
-    dice = random.Random(options.seed)
-    name = "stream-lost" if lose_streams else "kills"
-    with Cluster(data_planes=2) as cluster:
-        key = cluster.create_key("app")
-        cluster.mock_behaviour({"model": "*", "tokens": 12, "gap_ms": 5})
-        load = Load([cluster.ports["dp0"], cluster.ports["dp1"]], key, rate=120, workers=24).start()
-        deadline = time.monotonic() + options.minutes * 60
-        kills = {"control": 0, "nats": 0, "dp0": 0, "dp1": 0}
-        while sum(kills.values()) < options.kills and time.monotonic() < deadline:
-            time.sleep(dice.uniform(0.05, 0.6))
-            victim = dice.choice(list(kills))
-            kills[victim] += 1
-            if victim == "control":
-                cluster.control.kill()
-                time.sleep(dice.uniform(0, 0.5))
-                cluster.start_control()
-            elif victim == "nats":
-                cluster.nats.kill()
-                time.sleep(dice.uniform(0, 0.5))
-                cluster.start_nats(wipe=lose_streams and dice.random() < 0.5)
-            else:
-                cluster.data[victim].kill()
-                cluster.start_data(victim)
-            if sum(kills.values()) % 20 == 0:
-                print(f"{name}: {sum(kills.values())} kills, {load.sent} requests sent")
-        load.stop()
-        # The last data planes may have died with open calls: they start once more and replay.
-        for process in cluster.data.values():
-            assert process.running(), process.tail()
-        print(f"{name}: seed {options.seed}, kills {kills}, {load.sent} requests, "
-              f"{len(load.failures)} cut by a dying data plane")
-        settle(cluster, name)
+def run(options, scenario, book, deadline):
+    """False: a round failed, or time was up before the last one."""
+    for size in sizes(options, scenario, book.rounds.get(scenario, [])):
+        number = len(book.rounds.get(scenario, []))
+        if time.monotonic() > deadline:
+            print(f"{scenario}: time is up after {number} rounds; the same command with --state goes on")
+            return False
+        print(f"{scenario}: round {number}")
+        try:
+            book.add(scenario, SCENARIOS[scenario](options, book.seed + number, size))
+        except AssertionError as error:
+            print(f"{scenario}: round {number}, seed {book.seed + number} FAILED: {error}")
+            if options.trace:
+                traceback.print_exc()
+            return False
+    sums = book.sums(scenario)
+    print(f"{scenario}: seed {book.seed}, {len(book.rounds.get(scenario, []))} rounds, sums {sums}")
+    if sums.get("short"):
+        print(f"{scenario}: FAILED: {sums['short']} records have fewer tokens than their clients got")
+    return not sums.get("short")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenario", nargs="*", choices=["fail-open", "kills", "stream-lost", []], default=[])
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=6, help="bound of each scenario")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], default=[])
+    parser.add_argument("--kills", type=int, default=100, help="of kills and stream-lost, all rounds together (100)")
+    parser.add_argument("--round-kills", type=int, default=100, help="of one round, before its join (100)")
+    parser.add_argument("--rounds", type=int, default=3, help="of cuts, restore and hammer (3)")
+    parser.add_argument("--minutes", type=float, default=6, help="bound of a round's faults (6)")
+    parser.add_argument("--total-minutes", type=float, default=600, help="no round begins after so long (600)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first round; the next ones count up")
+    parser.add_argument("--state", help="file that keeps the figures of finished rounds")
+    parser.add_argument("--trace", action="store_true", help="print where a check failed")
     options = parser.parse_args()
-    scenarios = options.scenario or ["fail-open", "kills", "stream-lost"]
-    failed = 0
-    for scenario in scenarios:
-        try:
-            if scenario == "fail-open":
-                fail_open(options)
-            else:
-                chaos(options, lose_streams=scenario == "stream-lost")
-        except AssertionError as error:
-            failed += 1
-            print(f"{scenario}: FAILED: {error}")
-    print(f"{len(scenarios) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    book = Book(options.state, options.seed)
+    deadline = time.monotonic() + options.total_minutes * 60
+    scenarios = options.scenario or list(SCENARIOS)
+    passed = sum(run(options, scenario, book, deadline) for scenario in scenarios)
+    print(f"{passed} passed, {len(scenarios) - passed} failed")
+    sys.exit(1 if passed < len(scenarios) else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,8 +8,6 @@
 namespace spillway {
 namespace {
 
-std::unexpected<Error> Away() { return Fail(ErrorCode::kUnavailable, "the bus is not connected"); }
-
 class MemorySubscription final : public Bus::Subscription {
  public:
   MemorySubscription(std::shared_ptr<MemoryBus::Server> server,

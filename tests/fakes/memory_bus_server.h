@@ -18,6 +18,10 @@ namespace spillway {
 
 // The insides of MemoryBus, shared by its two source files. Everything in Server and Connection is
 // guarded by Server::mutex; callbacks run without it.
+inline std::unexpected<Error> Away() {
+  return Fail(ErrorCode::kUnavailable, "the bus is not connected");
+}
+
 struct MemoryConsumer {
   uint64_t next_seq = 1;
   std::set<uint64_t> unacked;

@@ -9,7 +9,6 @@
 namespace spillway {
 namespace {
 
-std::unexpected<Error> Away() { return Fail(ErrorCode::kUnavailable, "the bus is not connected"); }
 std::unexpected<Error> NoStream(std::string_view name) {
   return Fail(ErrorCode::kNotFound, "stream " + std::string(name) + " does not exist");
 }

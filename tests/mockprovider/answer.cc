@@ -223,6 +223,27 @@ void AppendArguments(std::string& out, const Answer& answer, int64_t index) {
   if (index + 1 == answer.tokens) out += R"(\"})";
 }
 
+TokenParts PartsOf(const Behaviour& behaviour, int64_t input, int64_t output) {
+  const auto take = [](int64_t wanted, int64_t& left) {
+    const int64_t part = std::clamp<int64_t>(wanted, 0, left);
+    left -= part;
+    return part;
+  };
+  TokenParts parts;
+  parts.cached = take(behaviour.cached_tokens, input);
+  parts.cache_write = take(behaviour.cache_write_tokens, input);
+  parts.audio_input = take(behaviour.audio_input_tokens, input);
+  parts.reasoning = take(behaviour.reasoning_tokens, output);
+  parts.audio_output = take(behaviour.audio_output_tokens, output);
+  return parts;
+}
+
+std::string ServiceTier(const ApiRequest& request, const Behaviour& behaviour) {
+  if (!behaviour.service_tier.empty()) return behaviour.service_tier;
+  const bool said = !request.service_tier.empty() && request.service_tier != "auto";
+  return said ? request.service_tier : "default";
+}
+
 void AppendUsage(std::string& out, const Answer& answer) {
   const bool zero = answer.behaviour.explicit_zero_usage;
   const int64_t input = zero ? 0 : answer.request.prompt_tokens;
@@ -236,11 +257,18 @@ void AppendUsage(std::string& out, const Answer& answer) {
   out += R"(,"total_tokens":)";
   AppendNumber(out, input + output);
   if (answer.request.operation != Operation::kEmbeddings) {
+    const TokenParts parts = PartsOf(answer.behaviour, input, output);
     out += R"(,"prompt_tokens_details":{"cached_tokens":)";
-    AppendNumber(out, std::min(answer.behaviour.cached_tokens, input));
-    out += R"(,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":)";
-    AppendNumber(out, std::min(answer.behaviour.reasoning_tokens, output));
-    out += R"(,"audio_tokens":0}})";
+    AppendNumber(out, parts.cached);
+    out += R"(,"cache_write_tokens":)";
+    AppendNumber(out, parts.cache_write);
+    out += R"(,"audio_tokens":)";
+    AppendNumber(out, parts.audio_input);
+    out += R"(},"completion_tokens_details":{"reasoning_tokens":)";
+    AppendNumber(out, parts.reasoning);
+    out += R"(,"audio_tokens":)";
+    AppendNumber(out, parts.audio_output);
+    out += "}}";
   } else {
     out += '}';
   }
@@ -265,7 +293,9 @@ void AppendBody(std::string& out, const Answer& answer) {
     AppendJsonString(out, answer.request.model);
     out += R"(,"choices":[)";
     AppendChoices(out, answer);
-    out += R"(],"service_tier":"default","system_fingerprint":"fp_mock")";
+    out += R"(],"service_tier":)";
+    AppendJsonString(out, ServiceTier(answer.request, answer.behaviour));
+    out += R"(,"system_fingerprint":"fp_mock")";
   }
   if (!answer.behaviour.no_usage) {
     out += R"(,"usage":)";

@@ -19,6 +19,15 @@ struct Answer {
 
   int64_t output_tokens() const { return tokens * request.choices; }
 };
+// The parts of an answer's tokens, each within its whole, as usage says them.
+struct TokenParts {
+  int64_t cached = 0, cache_write = 0, audio_input = 0;  // of the input
+  int64_t reasoning = 0, audio_output = 0;               // of the output
+};
+TokenParts PartsOf(const Behaviour& behaviour, int64_t input, int64_t output);
+// The tier that an answer names: the behaviour's, else the request's, else "default".
+std::string ServiceTier(const ApiRequest& request, const Behaviour& behaviour);
+
 Answer MakeAnswer(ApiRequest request, const Behaviour& behaviour, std::string id);
 
 // Appends token `index` of the deterministic text, padded to `width` bytes: "token7xx ".

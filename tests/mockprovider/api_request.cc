@@ -65,6 +65,9 @@ Result<void> ReadMember(std::string_view key, ondemand::value value, ApiRequest&
     std::ignore = value.get(request.stream);
   } else if (key == "stream_options") {
     ReadStreamOptions(value, request);
+  } else if (key == "service_tier") {
+    std::string_view tier;
+    if (value.get(tier) == simdjson::SUCCESS) request.service_tier = tier;
   } else if (key == "n") {
     std::ignore = value.get(choices);
     if (choices < 1 || choices > kChoicesMax) return Refuse("'n' must be 1 to 128", "n");

@@ -21,6 +21,7 @@ struct ApiRequest {
   int64_t tokens_max = -1;       // -1: not limited
   int64_t prompt_tokens = 0;     // bytes of messages, prompt or input / 4, rounded up
   bool wants_tool_call = false;  // tools are offered, and the user spoke last
+  std::string service_tier;      // as asked for; empty: not said
   std::string tool_name;
   std::string tool_parameter;       // the first one of that tool
   std::vector<std::string> inputs;  // of embeddings, as JSON

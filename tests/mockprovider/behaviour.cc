@@ -24,7 +24,10 @@ constexpr NumberField kNumbers[] = {
     {"tokens", "tokens", &Behaviour::tokens},
     {"content_bytes", "bytes", &Behaviour::content_bytes},
     {"cached_tokens", "cached", &Behaviour::cached_tokens},
+    {"cache_write_tokens", "cachewrite", &Behaviour::cache_write_tokens},
+    {"audio_input_tokens", "audioin", &Behaviour::audio_input_tokens},
     {"reasoning_tokens", "reasoning", &Behaviour::reasoning_tokens},
+    {"audio_output_tokens", "audioout", &Behaviour::audio_output_tokens},
     {"status", "error", &Behaviour::status},
     {"retry_after", "retry", &Behaviour::retry_after},
     {"retry_after_ms", "", &Behaviour::retry_after_ms},
@@ -57,6 +60,7 @@ struct TextField {
   std::string Behaviour::* member;
 };
 constexpr TextField kTexts[] = {
+    {"service_tier", &Behaviour::service_tier},
     {"error_code", &Behaviour::error_code},
     {"error_type", &Behaviour::error_type},
     {"error_message", &Behaviour::error_message},
@@ -160,7 +164,11 @@ Behaviour Behaviour::WithoutFaults() const {
           .tokens = tokens,
           .content_bytes = content_bytes,
           .cached_tokens = cached_tokens,
-          .reasoning_tokens = reasoning_tokens};
+          .cache_write_tokens = cache_write_tokens,
+          .audio_input_tokens = audio_input_tokens,
+          .reasoning_tokens = reasoning_tokens,
+          .audio_output_tokens = audio_output_tokens,
+          .service_tier = service_tier};
 }
 
 void ApplyName(std::string_view model, Behaviour& behaviour) {

@@ -27,8 +27,12 @@ struct Behaviour {
   int64_t gap_ms = 0;   // between two tokens; unary answers take as long as their tokens would
   int64_t tokens = 16;
   int64_t content_bytes = 0;  // pads the text to this size
+  // Parts of the input, taken in this order, each at most what is left; then parts of the output.
   int64_t cached_tokens = 0;
+  int64_t cache_write_tokens = 0;
+  int64_t audio_input_tokens = 0;
   int64_t reasoning_tokens = 0;
+  int64_t audio_output_tokens = 0;
   int64_t status = 200;
   int64_t retry_after = -1;     // seconds
   int64_t retry_after_ms = -1;  // sent as retry-after-ms
@@ -47,6 +51,7 @@ struct Behaviour {
   bool explicit_zero_usage = false;
   bool close_after_response = false;
   CutHow cut_how = CutHow::kFin;
+  std::string service_tier;  // that the answer names; empty: the request's, else "default"
   std::string error_code;
   std::string error_type;
   std::string error_message;

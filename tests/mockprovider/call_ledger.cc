@@ -1,19 +1,28 @@
 #include "tests/mockprovider/call_ledger.h"
 
+#include <algorithm>
+
 #include "common/json.h"
 
 namespace spillway::mock {
 namespace {
 
 void AppendLine(const Call& call, std::string& out) {
+  const int64_t output = call.output_tokens.load();
+  const int64_t reasoning = std::min(call.reasoning_most, output);
   JsonWriter(out)
       .BeginObject()
       .Field("attempt_id", call.attempt_id)
       .Field("model", call.model)
       .Field("key", call.key)
       .Field("input_tokens", call.input_tokens.load())
-      .Field("output_tokens", call.output_tokens.load())
+      .Field("output_tokens", output)
       .Field("cached", call.cached.load())
+      .Field("cache_write", call.cache_write)
+      .Field("audio_input", call.audio_input)
+      .Field("reasoning", reasoning)
+      .Field("audio_output", std::min(call.audio_output_most, output - reasoning))
+      .Field("service_tier", call.service_tier)
       .Field("status", call.status.load())
       .Field("stream", call.stream)
       .Field("finished", call.finished.load())

@@ -17,7 +17,12 @@ struct Call {
   std::string attempt_id;
   std::string model;
   std::string key;  // "...abcd": the last four characters
+  std::string service_tier;
   bool stream = false;
+  int64_t cache_write = 0;  // cached and this are parts of what is billed as input
+  int64_t audio_input = 0;
+  int64_t reasoning_most = 0;     // of the output, however much of it there is in the end
+  int64_t audio_output_most = 0;  // of what reasoning leaves
   std::atomic<int64_t> input_tokens{0};
   std::atomic<int64_t> output_tokens{0};
   std::atomic<int64_t> cached{0};

@@ -160,6 +160,64 @@ TEST_CASE("requests are read, and tools are called when the user spoke last") {
   }
 }
 
+TEST_CASE("every kind of token stands in the usage and in the ledger's line") {
+  Behaviour behaviour;
+  REQUIRE(ApplyJson(R"({"tokens":10,"cached_tokens":3,"cache_write_tokens":2,)"
+                    R"("audio_input_tokens":99,"reasoning_tokens":4,"audio_output_tokens":5})",
+                    behaviour));
+  auto request =
+      Parse(Operation::kChat, R"({"model":"m","messages":[{"role":"user","content":"hi"}],)"
+                              R"("service_tier":"flex"})");
+  REQUIRE(request);
+  const Answer answer = MakeAnswer(*std::move(request), behaviour, "id");
+  std::string body;
+  AppendBody(body, answer);
+  CHECK_THAT(body, Catch::Matchers::ContainsSubstring(
+                       R"("usage":{"prompt_tokens":8,"completion_tokens":10,"total_tokens":18,)"
+                       R"("prompt_tokens_details":{"cached_tokens":3,"cache_write_tokens":2,)"
+                       R"("audio_tokens":3},"completion_tokens_details":{"reasoning_tokens":4,)"
+                       R"("audio_tokens":5}})"));
+  CHECK_THAT(body, Catch::Matchers::ContainsSubstring(R"("service_tier":"flex")"));
+
+  const TokenParts cut = PartsOf(behaviour, 4, 6);
+  CHECK(cut.cached == 3);
+  CHECK(cut.cache_write == 1);
+  CHECK(cut.audio_input == 0);
+  CHECK(cut.reasoning == 4);
+  CHECK(cut.audio_output == 2);
+  CHECK(behaviour.WithoutFaults().cache_write_tokens == 2);
+
+  CallLedger ledger(1, true);
+  auto call = std::make_shared<Call>();
+  call->input_tokens = 8;
+  call->output_tokens = 6;
+  call->cached = 3;
+  call->cache_write = 2;
+  call->audio_input = 3;
+  call->reasoning_most = 4;
+  call->audio_output_most = 5;
+  call->service_tier = "flex";
+  ledger.shard(0).Open(call);
+  CHECK_THAT(ledger.RenderLines(),
+             Catch::Matchers::ContainsSubstring(
+                 R"("cached":3,"cache_write":2,"audio_input":3,"reasoning":4,"audio_output":2,)"
+                 R"("service_tier":"flex")"));
+}
+
+TEST_CASE("an answer names the tier of its behaviour, else of its request") {
+  const auto tier = [](const std::string& behaves, const std::string& asks) {
+    Behaviour behaviour;
+    behaviour.service_tier = behaves;
+    ApiRequest request;
+    request.service_tier = asks;
+    return ServiceTier(request, behaviour);
+  };
+  CHECK(tier("", "") == "default");
+  CHECK(tier("", "auto") == "default");
+  CHECK(tier("", "priority") == "priority");
+  CHECK(tier("default", "priority") == "default");
+}
+
 struct Played {
   std::string events;
   StreamScript::Step end;

@@ -39,7 +39,13 @@ void Session::BeginCall(Operation operation, const HttpRequest& request) {
   facts.model = call_->answer.request.model;
   facts.stream = call_->answer.request.stream;
   facts.input_tokens = billed ? call_->answer.request.prompt_tokens : 0;
-  facts.cached = std::min(behaviour.cached_tokens, facts.input_tokens.load());
+  const TokenParts parts = PartsOf(behaviour, facts.input_tokens, 0);
+  facts.cached = parts.cached;
+  facts.cache_write = parts.cache_write;
+  facts.audio_input = parts.audio_input;
+  facts.reasoning_most = std::max<int64_t>(behaviour.reasoning_tokens, 0);
+  facts.audio_output_most = std::max<int64_t>(behaviour.audio_output_tokens, 0);
+  facts.service_tier = ServiceTier(call_->answer.request, behaviour);
   loop_.ledger.Open(call_->line);
 
   if (behaviour.reset || behaviour.reset_after_body) return Close(true);

@@ -27,6 +27,12 @@ StreamScript::StreamScript(const Answer& answer) : answer_(answer) {
   prefix_ += chat ? R"(","object":"chat.completion.chunk","created":1760000000,"model":)"
                   : R"(","object":"text_completion","created":1760000000,"model":)";
   AppendJsonString(prefix_, answer.request.model);
+  // The usual tier is left out: events stay as short as they were when figures were taken.
+  const std::string tier = ServiceTier(answer.request, answer.behaviour);
+  if (tier != "default") {
+    prefix_ += R"(,"service_tier":)";
+    AppendJsonString(prefix_, tier);
+  }
   prefix_ += R"(,"system_fingerprint":"fp_mock","choices":[)";
   if (!chat) phase_ = Phase::kTokens;
 }

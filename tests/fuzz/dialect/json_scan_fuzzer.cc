@@ -70,11 +70,30 @@ Verdict Reference(std::string_view body, dom::parser& parser, dom::element& root
 
 std::string Text(dom::element element) { return simdjson::minify(element); }
 
-// Every member but the spliced ones is the same on both sides, in the same order.
-void CompareMembers(dom::object client, dom::object upstream, bool usage_forced) {
+bool IsLimit(std::string_view key) { return key == "max_tokens" || key == "max_completion_tokens"; }
+
+// A provider that obeys any limit it finds stays under the cap; what was lower stays as it was.
+void CheckLimit(dom::element theirs, dom::element ours, int64_t cap) {
+  int64_t asked = 0;
+  const bool said = theirs.get(asked) == simdjson::SUCCESS && asked > 0;
+  Require(ours.get_int64().value() == (said && asked < cap ? asked : cap), "a limit of the output");
+}
+
+void RequireLimited(dom::object upstream, const char* what) {
+  bool limited = false;
+  for (const auto& member : upstream) limited |= IsLimit(member.key);
+  Require(limited, what);
+}
+
+// Every member but the spliced ones is the same on both sides, in the same order. `cap` 0: none.
+void CompareMembers(dom::object client, dom::object upstream, bool usage_forced, int64_t cap) {
   auto theirs = client.begin();
   for (const auto& ours : upstream) {
     const bool known = theirs != client.end() && (*theirs).key == ours.key;
+    if (!known && cap > 0 && IsLimit(ours.key)) {
+      Require(ours.value.get_int64().value() == cap, "an added limit");
+      continue;
+    }
     if (!known) {
       Require(usage_forced && ours.key == "stream_options", "a member that nobody sent");
       Require(Text(ours.value) == R"({"include_usage":true})", "inserted options");
@@ -84,6 +103,8 @@ void CompareMembers(dom::object client, dom::object upstream, bool usage_forced)
       Require(ours.value.get_string().value() == kUpstreamModel, "the upstream's model");
     } else if (usage_forced && ours.key == "stream_options") {
       Require(ours.value["include_usage"].get_bool().value(), "usage not asked for");
+    } else if (cap > 0 && IsLimit(ours.key)) {
+      CheckLimit((*theirs).value, ours.value, cap);
     } else {
       Require(Text(ours.value) == Text((*theirs).value), "a member that changed");
     }
@@ -92,11 +113,28 @@ void CompareMembers(dom::object client, dom::object upstream, bool usage_forced)
   Require(theirs == client.end(), "a member that got lost");
 }
 
-void CheckSplice(Operation operation, std::string_view body, dom::object client) {
+void CheckTags(const Request& request, dom::object client) {
+  dom::object metadata;
+  Require(request.metadata.size() <= 16, "too many tags");
+  if (client["metadata"].get(metadata) != simdjson::SUCCESS) {
+    Require(request.metadata.empty(), "tags that nobody sent");
+    return;
+  }
+  for (const auto& [name, value] : request.metadata) {
+    std::string_view sent;
+    Require(name.size() <= 64 && value.size() <= 512, "a tag out of bounds");
+    Require(metadata.at_key(name).get(sent) == simdjson::SUCCESS, "a tag that nobody sent");
+    Require(sent.starts_with(value) && (sent.size() <= 512) == (sent == value), "a tag's value");
+  }
+}
+
+void CheckSplice(Operation operation, std::string_view body, dom::object client, int64_t cap) {
   const auto request = DecodeRequest(operation, body);
   if (!request) return;
   Require(client["model"].get_string().value() == request->model, "the model that is billed");
-  const SplicedBody spliced(*request, body, kUpstreamModel);
+  CheckTags(*request, client);
+  Require(request->choices >= 1 && request->media_parts >= 0, "the counts");
+  const SplicedBody spliced(*request, body, kUpstreamModel, cap);
   std::string upstream;
   for (const std::string_view piece : spliced.pieces()) upstream += piece;
   Require(upstream.size() == spliced.size(), "the size of the spliced body");
@@ -105,7 +143,9 @@ void CheckSplice(Operation operation, std::string_view body, dom::object client)
   Require(parser.allocate(upstream.size(), kDepthMax + 8) == simdjson::SUCCESS, "memory");
   Require(parser.parse(upstream).get(root) == simdjson::SUCCESS, "a spliced body that is broken");
   const bool forced = request->stream && !request->include_usage;
-  CompareMembers(client, root.get_object().value_unsafe(), forced);
+  const bool capped = cap > 0 && operation != Operation::kEmbeddings;
+  CompareMembers(client, root.get_object().value_unsafe(), forced, capped ? cap : 0);
+  if (capped) RequireLimited(root.get_object().value_unsafe(), "no limit of the output");
 }
 
 void Check(std::string_view text) {
@@ -124,7 +164,9 @@ void Check(std::string_view text) {
   if (!good || want != Verdict::kGood) return;
   for (const Operation operation :
        {Operation::kChat, Operation::kCompletions, Operation::kEmbeddings}) {
-    CheckSplice(operation, body, root.get_object().value_unsafe());
+    for (const int64_t cap : {int64_t{0}, int64_t{1}, int64_t{100}}) {
+      CheckSplice(operation, body, root.get_object().value_unsafe(), cap);
+    }
   }
 }
 

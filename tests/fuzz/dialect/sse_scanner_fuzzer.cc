@@ -25,9 +25,19 @@ struct Outcome {
   bool good = true;
   std::string seen;
   std::optional<TokenUsage> usage;
+  std::string tier;
   bool done = false, finish = false, error = false, mid_event = false;
   int64_t estimate = 0;
 };
+
+void RequireParts(const TokenUsage& usage) {
+  for (const int64_t part : {usage.cached_input, usage.cache_write_5m, usage.audio_input}) {
+    Require(part >= 0 && part <= usage.input, "a part of the input");
+  }
+  for (const int64_t part : {usage.reasoning, usage.audio_output}) {
+    Require(part >= 0 && part <= usage.output, "a part of the output");
+  }
+}
 
 // `seed` 0: all in one read.
 Outcome Run(std::string_view stream, bool hide, uint32_t seed) {
@@ -51,6 +61,8 @@ Outcome Run(std::string_view stream, bool hide, uint32_t seed) {
   if (outcome.good) scanner.Finish(out);
   collect();
   outcome.usage = scanner.usage();
+  if (outcome.usage) RequireParts(*outcome.usage);
+  outcome.tier = scanner.service_tier();
   outcome.done = scanner.done();
   outcome.finish = scanner.finish_seen();
   outcome.error = scanner.error_seen();
@@ -63,6 +75,7 @@ void CompareFacts(const Outcome& a, const Outcome& b) {
   Require(a.good == b.good, "whether the stream is good");
   if (!a.good) return;
   Require(a.usage == b.usage, "the usage");
+  Require(a.tier == b.tier && BilledTier(a.tier) == a.tier, "the service tier");
   Require(a.done == b.done && a.finish == b.finish && a.error == b.error, "how it ended");
   Require(a.mid_event == b.mid_event, "whether the last event is whole");
   Require(a.estimate == b.estimate, "the estimate");

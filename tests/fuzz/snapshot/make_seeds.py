@@ -28,7 +28,9 @@ def blob(field, value):
     return varint(field << 3 | 2) + varint(len(value)) + value
 
 
-PROVIDER, MODEL, ROUTE, ORGANIZATION, TEAM, USER, KEY = range(1, 8)
+PROVIDER, MODEL, ROUTE, ORGANIZATION, TEAM, USER, KEY, BUDGET, RATE_LIMIT = range(1, 10)
+GUARDRAIL = 10  # of a later version
+ALERT_SINK, PRICE_BOOK = 13, 14
 
 
 def entry(kind, name, inner):
@@ -60,6 +62,43 @@ def named(kind, name, parent=None):
     return entry(kind, name, blob(2, parent) if parent else b"")
 
 
+def budget(name, scope):
+    return entry(BUDGET, name, blob(2, name + "-0123abcd") + blob(3, scope) + num(4, 5000000000) + num(5, 1))
+
+
+def rate_limit(name, scope):
+    return entry(RATE_LIMIT, name, blob(2, scope) + num(3, 10) + num(7, 2))
+
+
+def whole_budget(name, number, zone="Europe/Berlin"):
+    """Every field of a budget."""
+    scope = blob(2, "t") + blob(3, "u") + blob(9, blob(1, "project") + blob(2, "x")) + blob(10, "key")
+    inner = blob(2, f"{name}-{number}") + blob(3, scope) + num(4, 5000000000) + num(5, 4) + num(6, 36) + blob(7, zone)
+    inner += blob(8, varint(50) + varint(90)) + blob(9, "ops") + num(10, 2) + blob(11, "m") + num(12, 1) + num(13, 1)
+    return entry(BUDGET, name, inner + num(14, 2) + num(16, 1000) + num(17, 1900000000000))
+
+
+def whole_rate_limit(name):
+    inner = blob(2, blob(1, "o") + blob(10, "tag:project")) + num(3, 600) + num(4, 1 << 40) + num(5, 50) + num(6, 3) + num(7, 3)
+    return entry(RATE_LIMIT, name, inner)
+
+
+def alert_sink(name):
+    sealed = blob(1, "${env:HOOK}") + blob(2, "https://hooks.example.com/x")
+    return entry(ALERT_SINK, name, num(2, 1) + blob(3, sealed) + blob(4, sealed))
+
+
+def price(rate):
+    steps = blob(11, num(1, 200000) + blob(2, num(1, 2 * rate) + num(2, 3 * rate)))
+    tiers = blob(12, blob(1, "batch") + num(2, 50))
+    return num(1, rate) + num(2, 4 * rate) + num(3, rate // 10) + num(9, 7) + num(10, 1000) + steps + tiers
+
+
+def price_book(name):
+    return entry(PRICE_BOOK, name, blob(2, "2026-11-01") + blob(3, blob(1, "n") + blob(2, price(1000000)) + num(3, 8192)) +
+                 num(4, 2) + blob(5, price(5000000)))
+
+
 def entries(*list_of):
     return b"".join(blob(1, e) for e in list_of)
 
@@ -85,7 +124,19 @@ SEEDS = {
     "delta_route": (0, delta([route("r", ["m"], ["m"]), model("m2", "p")])),
     "delta_dangling": (0, delta((), [(MODEL, "m")])),
     "delta_twice": (0, delta([key("a", "x"), key("a", "y")], [(KEY, "a")])),
-    "delta_later_kind": (0, delta([entry(9, "b", b"")])),
+    "delta_later_kind": (0, delta([entry(GUARDRAIL, "b", b"")])),
+    "delta_budget": (0, delta([budget("b", blob(2, "t") + blob(5, "triage") + blob(9, blob(1, "a") + blob(2, "x")))])),
+    "delta_budget_each": (0, delta([budget("b", blob(7, "m") + blob(10, "tag:project")), rate_limit("l", blob(10, "key"))])),
+    "delta_budget_dangling": (0, delta([budget("b", blob(2, "nobody"))])),
+    "delta_budget_whole": (0, delta([alert_sink("ops"), whole_budget("w", 1)])),
+    "delta_budget_no_such_zone": (0, delta([whole_budget("w", 1, "Atlantis/Harbour")])),
+    "delta_budget_same_id": (0, delta([whole_budget("w", 1), whole_budget("v", 1), budget("w-1", b"")])),
+    "delta_budget_frozen": (0, delta([entry(BUDGET, "f", blob(2, "f-1") + num(4, 1) + num(5, 5) + num(15, 1))])),
+    "delta_rate_limit_whole": (0, delta([whole_rate_limit("l")])),
+    "delta_alert_sink": (0, delta([alert_sink("ops")])),
+    "delta_price_book": (0, delta([price_book("house"), entry(MODEL, "m3", blob(2, "p") + blob(4, price(250)))])),
+    "entries_money": (1, STATE + entries(price_book("house"), alert_sink("ops"), whole_budget("w", 1),
+                                         whole_rate_limit("l"), budget("b", blob(10, "user")))),
     "delta_everything_goes": (0, delta((), [(k, n) for k, n in (
         (KEY, "k"), (TEAM, "t"), (ORGANIZATION, "o"), (ROUTE, "r"), (MODEL, "m"), (PROVIDER, "p"))])),
     "entries_state": (1, STATE),

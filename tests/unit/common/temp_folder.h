@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -28,6 +30,11 @@ class TempFolder {
   std::string Read(std::string_view name) const {
     std::ifstream file(Path(name), std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+  }
+  // A file's permission bits; -1: there is none.
+  int Mode(std::string_view name) const {
+    struct stat status{};
+    return ::stat(Path(name).c_str(), &status) == 0 ? static_cast<int>(status.st_mode & 0777) : -1;
   }
 
  private:

@@ -65,6 +65,34 @@ TEST_CASE("secrets appear as references, and a new value behind the same one is 
         Want{"credentials[0].api_key: ${env:OPENAI_API_KEY} -> ${file:/k}"});
 }
 
+TEST_CASE("a new value behind the reference of an alert sink is told, the value never") {
+  const v1::Resource before =
+      One("alert_sinks: [{name: s, kind: webhook, url: \"${env:ALERT_URL}\"}]");
+  v1::Resource after = before;
+  after.mutable_alert_sink()->mutable_url()->set_plaintext("https://other.example");
+  CHECK(Lines(before, after) == Want{"url: ${env:ALERT_URL} -> ${env:ALERT_URL} (new value)"});
+}
+
+TEST_CASE("what follows from a price book shows in the difference") {
+  const v1::Resource before = One("models: [{name: m, provider: p}]");
+  v1::Resource after = before;
+  v1::ResolvedPrice& resolved = *after.mutable_model()->mutable_resolved_price();
+  resolved.set_source("price_book/house");
+  resolved.mutable_price()->set_input(250'000'000);
+  CHECK(Lines(before, after) ==
+        Want{"resolved_price.source:  -> price_book/house", "resolved_price.input:  -> 0.25"});
+}
+
+TEST_CASE("tags, alerts and policies of a budget") {
+  const v1::Resource before =
+      One("budgets: [{name: b, scope: {tags: {a: x}}, limit_usd: 5, window: day, alerts: [50]}]");
+  const v1::Resource after = One(
+      "budgets: [{name: b, scope: {}, limit_usd: 6, window: 3h, alerts: [50, 80], frozen: true}]");
+  CHECK(Lines(before, after) == Want{"scope:  -> {}", "limit_usd: 5 -> 6", "window: day -> 3h",
+                                     "alerts: 50 -> 50, 80", "frozen:  -> true",
+                                     "scope.tags.a: x -> "});
+}
+
 TEST_CASE("secrets of keys appear as public ids, digests never") {
   v1::Resource before;
   before.mutable_key()->set_name("k");

@@ -63,13 +63,14 @@ TEST_CASE("unknown fields are refused with what is known and a guess") {
   CheckRow(GENERATE(values<Row>({
       {"typo in a section", "model: []\n",
        "gateway.yaml model: this version does not know this field (did you mean models?)"},
-      {"a later capability", "budgets: [{name: b}]\n",
-       "it knows providers, models, routes, organizations, teams, users, keys"},
-      {"rate limits", "rate_limits: []\n", "gateway.yaml rate_limits: this version does not know"},
+      {"a later capability", "cache_policies: [{name: b}]\n",
+       "it knows providers, models, routes, organizations, teams, users, keys, budgets, "
+       "rate_limits, alert_sinks, price_books"},
       {"guardrails", "guardrails: []\n", "gateway.yaml guardrails: this version does not know"},
       {"typo in a model", Model("upstrem_model: x"),
        "model/m upstrem_model: this version does not know this field (did you mean "
-       "upstream_model?); it knows name, provider, upstream_model, price (gateway.yaml:4)"},
+       "upstream_model?); it knows name, provider, upstream_model, price, output_tokens_max "
+       "(gateway.yaml:4)"},
       {"typo in a price", Model("price: {inputs: 1}"),
        "model/m price.inputs: this version does not know this field (did you mean input?)"},
       {"typo in a credential", Provider("credentials: [{name: c, apikey: sk-x}]"),

@@ -28,7 +28,7 @@ TEST_CASE("every field of every kind is read") {
   const LoadResult result = LoadText(kFullSample);
   CAPTURE(Describe(result.violations));
   REQUIRE(result.violations.empty());
-  REQUIRE(result.config.resources.size() == 11);
+  REQUIRE(result.config.resources.size() == kFullResources);
 
   const v1::Provider& openai = Named(result, v1::KIND_PROVIDER, "openai").provider();
   CHECK(openai.dialect() == v1::DIALECT_OPENAI);

@@ -57,6 +57,11 @@ TEST_CASE("no secret is written") {
   CHECK(yaml.contains("api_key: \"${env:OPENAI_API_KEY}\""));
   CHECK_FALSE(yaml.contains("sk-from-env"));
   CHECK_FALSE(yaml.contains("sk-literal"));
+  CHECK(yaml.contains("url: \"${env:ALERT_URL}\""));
+  for (const char* secret : {"t0ken", "literal-secret", "hooks.example"}) {
+    CAPTURE(secret);
+    CHECK_FALSE(yaml.contains(secret));
+  }
 }
 
 TEST_CASE("a stored secret that came from elsewhere does not become its own description") {
@@ -112,6 +117,57 @@ TEST_CASE("texts that look like something else are quoted") {
   resource.mutable_key()->set_declared(true);
   resource.mutable_key()->set_feature(text);
   CheckRoundTrip({resource});
+}
+
+TEST_CASE("budgets, limits and prices are written as a person would") {
+  const LoadResult loaded = LoadText(
+      "budgets: [{name: b, scope: {each: user}, limit_usd: 5.50, window: 24h, alerts: [50, 80], "
+      "on_exhausted: {downgrade: cheap}}, {name: all, scope: {}, limit_usd: 1, window: day}]\n"
+      "rate_limits: [{name: r, scope: {team: t}, requests: 5, per: minute}]\n"
+      "price_books: [{name: p, unknown: allow, models: {\"a b\": {input: 1, tiers: {flex: "
+      "{percent: 50}}}}}]");
+  REQUIRE(loaded.violations.empty());
+  CHECK(RenderYaml(loaded.config.resources) ==
+        "budgets:\n"
+        "  - name: b\n"
+        "    scope:\n"
+        "      each: user\n"
+        "    limit_usd: 5.5\n"
+        "    window: 24h\n"
+        "    alerts: [50, 80]\n"
+        "    on_exhausted:\n"
+        "      downgrade: cheap\n"
+        "  - name: all\n"
+        "    scope: {}\n"
+        "    limit_usd: 1\n"
+        "    window: day\n"
+        "rate_limits:\n"
+        "  - name: r\n"
+        "    scope:\n"
+        "      team: t\n"
+        "    requests: 5\n"
+        "    per: minute\n"
+        "price_books:\n"
+        "  - name: p\n"
+        "    unknown: allow\n"
+        "    models:\n"
+        "      \"a b\":\n"
+        "        input: 1\n"
+        "        tiers:\n"
+        "          flex:\n"
+        "            percent: 50\n");
+}
+
+TEST_CASE("what the catalogue filled in is not written") {
+  v1::Resource resource;
+  v1::Model& model = *resource.mutable_model();
+  model.set_name("m");
+  model.set_output_tokens_max(4096);
+  model.mutable_resolved_price()->set_output_tokens_max(4096);
+  model.mutable_resolved_price()->mutable_price()->set_input(1);
+  CHECK(RenderYaml({resource}) == "models:\n  - name: m\n");
+  model.set_output_tokens_max(100);
+  CHECK(RenderYaml({resource}).contains("output_tokens_max: 100"));
 }
 
 TEST_CASE("standalone keys show their reference") {

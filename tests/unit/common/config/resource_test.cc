@@ -9,19 +9,21 @@
 namespace spillway::config {
 
 TEST_CASE("kinds have names, singular and plural") {
-  CHECK(AllKinds().size() == 7);
+  CHECK(AllKinds().size() == 11);
   for (const v1::Kind kind : AllKinds()) {
     CHECK(KindNamed(NameOf(kind)) == kind);
     CHECK(KindNamed(std::string(NameOf(kind)) + "s") == kind);
   }
+  CHECK(KindNamed("rate-limits") == v1::KIND_RATE_LIMIT);
+  CHECK(KindNamed("price-book") == v1::KIND_PRICE_BOOK);
   CHECK(NameOf(v1::KIND_UNSPECIFIED) == "unknown");
-  for (const char* name : {"", "s", "unknown", "Model", "modelss", "budget"})
+  for (const char* name : {"", "s", "unknown", "Model", "modelss", "guardrail", "rate--limit"})
     CHECK(KindNamed(name) == std::nullopt);
 }
 
 TEST_CASE("entries hold the same bytes every time and become the resource again") {
   const LoadResult loaded = LoadText(kFullSample);
-  REQUIRE(loaded.config.resources.size() == 11);
+  REQUIRE(loaded.config.resources.size() == kFullResources);
   for (const v1::Resource& resource : loaded.config.resources) {
     const v1::Entry entry = ToEntry(resource);
     CHECK(entry.kind() == KindOf(resource));
@@ -46,7 +48,7 @@ TEST_CASE("entries that do not hold what they say are refused") {
   bad = good;
   bad.set_kind(v1::KIND_UNSPECIFIED);
   CHECK_FALSE(FromEntry(bad));
-  bad.set_kind(static_cast<v1::Kind>(8));
+  bad.set_kind(static_cast<v1::Kind>(10));
   CHECK_FALSE(FromEntry(bad));
   bad.set_kind(static_cast<v1::Kind>(-3));
   CHECK_FALSE(FromEntry(bad));
@@ -69,6 +71,15 @@ TEST_CASE("what operators see holds no secret") {
   CHECK(shown.contains("${env:X}"));
   CHECK_FALSE(shown.contains("sk-plain"));
   CHECK_FALSE(shown.contains("sealed-bytes"));
+
+  v1::Resource sink;
+  *sink.mutable_alert_sink()->mutable_url() = secret;
+  *sink.mutable_alert_sink()->mutable_signing_secret() = secret;
+  const std::string shown_sink = Redacted(sink).SerializeAsString();
+  CHECK(shown_sink.contains("${env:X}"));
+  CHECK_FALSE(shown_sink.contains("sk-plain"));
+  CHECK_FALSE(shown_sink.contains("sealed-bytes"));
+  CHECK_FALSE(Redacted(v1::Resource(sink)).alert_sink().url().has_sealed());
 
   v1::Resource key;
   key.mutable_key()->set_name("k");

@@ -80,6 +80,8 @@ TEST_CASE("a hostile text is refused with its reason") {
       {"a NUL", std::string("a: \0b\n", 6), "control characters"},
       {"an escape sequence", "a: \x1B[31m\n", "control characters"},
       {"no YAML", "a: [1, 2\nb: }\n", "this is no YAML"},
+      {"a comma for a document", "'a'\n...\n,.\n", "line 3: this is no YAML"},
+      {"a bracket for a document", "a: 1\n---\nb\n...\n]\n", "this is no YAML"},
       {"a tab as indentation", "a:\n\tb: 1\n", "this is no YAML"},
       {"too long", "a: " + std::string((16 << 20) + 1, 'x'), "16 MiB"},
       {"too many values", "[" + Repeated("a,", 2'000'001) + "]", "2000000 values"},

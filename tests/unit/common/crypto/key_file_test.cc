@@ -1,7 +1,5 @@
 #include "common/crypto/key_file.h"
 
-#include <sys/stat.h>
-
 #include <atomic>
 #include <catch2/catch_all.hpp>
 #include <filesystem>
@@ -11,15 +9,7 @@
 #include "tests/unit/common/temp_folder.h"
 
 namespace spillway {
-namespace {
-
-int ModeOf(const std::string& path) {
-  struct stat status{};
-  REQUIRE(::stat(path.c_str(), &status) == 0);
-  return static_cast<int>(status.st_mode & 0777);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("a key file is made with its mode whatever the umask") {
   const TempFolder folder;
@@ -28,8 +18,8 @@ TEST_CASE("a key file is made with its mode whatever the umask") {
   ::umask(0777);
   CHECK(CreateKeyFile(folder.Path("shut"), "y", 0644) == true);
   ::umask(old);
-  CHECK(ModeOf(folder.Path("open")) == 0600);
-  CHECK(ModeOf(folder.Path("shut")) == 0644);
+  CHECK(folder.Mode("open") == 0600);
+  CHECK(folder.Mode("shut") == 0644);
   CHECK(folder.Read("open") == "x");
 }
 

@@ -1,7 +1,5 @@
 #include "common/crypto/signing.h"
 
-#include <sys/stat.h>
-
 #include <array>
 #include <catch2/catch_all.hpp>
 #include <filesystem>
@@ -24,12 +22,6 @@ struct Pair {
 Pair MakePair(const TempFolder& folder, const std::string& name = "sign.pem") {
   auto signer = Signer::FromFile(folder.Path(name), /*create=*/true).value();
   return {std::move(signer), Verifier::FromFile(folder.Path(name + ".pub")).value()};
-}
-
-int ModeOf(const std::string& path) {
-  struct stat status{};
-  REQUIRE(::stat(path.c_str(), &status) == 0);
-  return static_cast<int>(status.st_mode & 0777);
 }
 
 }  // namespace
@@ -103,8 +95,8 @@ TEST_CASE("another key's signature is refused, also under our id") {
 TEST_CASE("a key is made once, private, and read again") {
   const TempFolder folder;
   const Pair pair = MakePair(folder);
-  CHECK(ModeOf(folder.Path("sign.pem")) == 0600);
-  CHECK(ModeOf(folder.Path("sign.pem.pub")) == 0644);
+  CHECK(folder.Mode("sign.pem") == 0600);
+  CHECK(folder.Mode("sign.pem.pub") == 0644);
   CHECK(folder.Read("sign.pem").starts_with("-----BEGIN PRIVATE KEY-----\n"));
   CHECK(folder.Read("sign.pem.pub").starts_with("-----BEGIN PUBLIC KEY-----\n"));
   CHECK(pair.signer.key_id().size() == 16);

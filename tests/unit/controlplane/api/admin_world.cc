@@ -5,30 +5,32 @@
 namespace spillway::api {
 
 FleetView FakeFleet::View() {
-  return {.list =
-              [] {
-                v1::ListFleetResponse response;
-                v1::Instance& instance = *response.add_instances();
-                instance.set_instance("dp-1");
-                instance.set_connected(true);
-                instance.set_ready(true);
-                instance.set_revision(1);
-                response.set_revision(1);
-                return response;
-              },
-          .wait_active =
-              [this](int64_t, int64_t) {
-                const std::lock_guard lock(mutex_);
-                ++waits_;
-                return answer_;
-              },
-          .retire = [](const std::string& instance) -> Result<v1::RetireInstanceResponse> {
-            if (instance != "dp-1") return Fail(ErrorCode::kNotFound, "never heard of " + instance);
-            v1::RetireInstanceResponse response;
-            response.set_orphans_settled(2);
-            response.set_estimated_nanos(1'500'000);
+  return {
+      .list =
+          [] {
+            v1::ListFleetResponse response;
+            v1::Instance& instance = *response.add_instances();
+            instance.set_instance("dp-1");
+            instance.set_connected(true);
+            instance.set_ready(true);
+            instance.set_revision(1);
+            response.set_revision(1);
             return response;
-          }};
+          },
+      .wait_active =
+          [this](int64_t, int64_t) {
+            const std::lock_guard lock(mutex_);
+            ++waits_;
+            return answer_;
+          },
+      .retire = [](const v1::RetireInstanceRequest& request) -> Result<v1::RetireInstanceResponse> {
+        const std::string& instance = request.instance();
+        if (instance != "dp-1") return Fail(ErrorCode::kNotFound, "never heard of " + instance);
+        v1::RetireInstanceResponse response;
+        response.set_orphans_settled(2);
+        response.set_estimated_nanos(1'500'000);
+        return response;
+      }};
 }
 
 void FakeFleet::Set(const v1::WaitActiveResponse& answer) {

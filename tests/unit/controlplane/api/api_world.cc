@@ -69,6 +69,12 @@ int64_t ApiWorld::MustApply(std::string_view yaml, bool prune, std::string_view 
   return response->revision();
 }
 
+Outcome<v1::ApplyResponse> ApiWorld::RollBack(int64_t revision) {
+  v1::RollbackRequest request;
+  request.set_revision(revision);
+  return history->Rollback(request, "tester");
+}
+
 v1::Resource ApiWorld::Stored(v1::Kind kind, const std::string& name) const {
   const auto entry = store->Find(kind, name);
   REQUIRE(entry.has_value());

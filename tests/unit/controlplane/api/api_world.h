@@ -55,6 +55,8 @@ class ApiWorld {
                                    std::string_view secret = "");
   int64_t MustApply(std::string_view yaml, bool prune = false, std::string_view secret = "");
 
+  Outcome<v1::ApplyResponse> RollBack(int64_t revision);
+
   // As stored, with sealed bytes and digests.
   v1::Resource Stored(v1::Kind kind, const std::string& name) const;
   bool Has(v1::Kind kind, const std::string& name) const;

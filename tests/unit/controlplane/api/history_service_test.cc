@@ -11,12 +11,6 @@ namespace {
 
 using Changes = std::vector<std::string>;
 
-Outcome<v1::ApplyResponse> RollbackTo(ApiWorld& world, int64_t revision) {
-  v1::RollbackRequest request;
-  request.set_revision(revision);
-  return world.history->Rollback(request, "tester");
-}
-
 void Rotate(ApiWorld& world, const std::string& name) {
   v1::RotateKeyRequest request;
   request.set_name(name);
@@ -73,20 +67,20 @@ TEST_CASE("a rollback brings resources back as a new revision") {
   ApiWorld world;
   world.MustApply(kGateway);
   world.MustApply("teams: [{name: support}, {name: extra}]");
-  const auto back = RollbackTo(world, 1);
+  const auto back = world.RollBack(1);
   REQUIRE(back.has_value());
   CHECK(back->revision() == 3);
   CHECK(ChangesOf(*back) == Changes{"delete team/extra", "update team/support"});
   CHECK(world.Stored(v1::KIND_TEAM, "support").team().organization() == "acme");
   // To where it is already: nothing.
-  CHECK(RollbackTo(world, 1)->revision() == 3);
+  CHECK(world.RollBack(1)->revision() == 3);
 }
 
 TEST_CASE("a rollback brings a provider's secret of that time back") {
   ApiWorld world;
   world.MustApply(kGateway, false, "sk-good");
   world.MustApply(kGateway, false, "sk-mistyped");
-  REQUIRE(RollbackTo(world, 1).has_value());
+  REQUIRE(world.RollBack(1).has_value());
   CHECK(world.Unsealed("openai") == "sk-good");
 }
 
@@ -95,7 +89,7 @@ TEST_CASE("a rollback never takes a revocation back") {
   world.MustApply(kGateway);
   world.MustCreateKey("support-bot");
   Revoke(world, "support-bot");
-  REQUIRE(RollbackTo(world, 2).has_value());
+  REQUIRE(world.RollBack(2).has_value());
   CHECK(world.StoredKey("support-bot").revoked());
 }
 
@@ -106,7 +100,7 @@ TEST_CASE("a rollback keeps the secrets that rotations left") {
   Rotate(world, "support-bot");
   const std::string current = world.StoredKey("support-bot").secrets(0).sha256();
   world.MustApply("keys: [{name: support-bot, team: support, feature: changed}]");
-  REQUIRE(RollbackTo(world, 2).has_value());
+  REQUIRE(world.RollBack(2).has_value());
   const v1::Key key = world.StoredKey("support-bot");
   CHECK(key.feature().empty());
   REQUIRE(key.secrets_size() == 1);
@@ -122,7 +116,7 @@ TEST_CASE("a deleted key comes back with what it had last") {
   const bool revoked = GENERATE(false, true);
   if (revoked) Revoke(world, "support-bot");
   Delete(world, v1::KIND_KEY, "support-bot");
-  REQUIRE(RollbackTo(world, 2).has_value());
+  REQUIRE(world.RollBack(2).has_value());
   const v1::Key key = world.StoredKey("support-bot");
   REQUIRE(key.secrets_size() == 1);
   CHECK(key.secrets(0).sha256() == last);
@@ -134,13 +128,13 @@ TEST_CASE("a rollback touches no key that no file declares") {
   world.MustApply(kGateway);
   SECTION("made since: it stays") {
     world.MustCreateKey("by-hand", "support");
-    REQUIRE(RollbackTo(world, 1).has_value());
+    REQUIRE(world.RollBack(1).has_value());
     CHECK(world.StoredKey("by-hand").secrets_size() == 1);
   }
   SECTION("deleted since: it does not come back") {
     world.MustCreateKey("by-hand", "support");
     Delete(world, v1::KIND_KEY, "by-hand");
-    REQUIRE(RollbackTo(world, 2).has_value());
+    REQUIRE(world.RollBack(2).has_value());
     CHECK_FALSE(world.Has(v1::KIND_KEY, "by-hand"));
   }
 }
@@ -149,7 +143,7 @@ TEST_CASE("a declared key that did not exist then goes") {
   ApiWorld world;
   world.MustApply("teams: [{name: support}]");
   world.MustApply("keys: [{name: k, team: support}]");
-  const auto back = RollbackTo(world, 1);
+  const auto back = world.RollBack(1);
   REQUIRE(back.has_value());
   CHECK(ChangesOf(*back) == Changes{"delete key/k"});
 }
@@ -159,7 +153,7 @@ TEST_CASE("a rollback that would break a key by hand is refused and names it") {
   world.MustApply("organizations: [{name: acme}]");
   world.MustApply("teams: [{name: support}]");
   world.MustCreateKey("by-hand", "support");
-  const auto refused = RollbackTo(world, 1);
+  const auto refused = world.RollBack(1);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().violations[0].resource() == "key/by-hand");
 }
@@ -167,8 +161,8 @@ TEST_CASE("a rollback that would break a key by hand is refused and names it") {
 TEST_CASE("revisions that are not there") {
   ApiWorld world;
   world.MustApply("teams: [{name: a}]");
-  CHECK(RollbackTo(world, 0).error().kind == Refusal::Kind::kInvalid);
-  CHECK(RollbackTo(world, 9).error().kind == Refusal::Kind::kNotFound);
+  CHECK(world.RollBack(0).error().kind == Refusal::Kind::kInvalid);
+  CHECK(world.RollBack(9).error().kind == Refusal::Kind::kNotFound);
 }
 
 }  // namespace

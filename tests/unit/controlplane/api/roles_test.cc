@@ -33,7 +33,10 @@ TEST_CASE("who may call what") {
       {"RotateKey", v1::ROLE_EDITOR},      {"RevokeKey", v1::ROLE_EDITOR},
       {"Rollback", v1::ROLE_EDITOR},       {"RetireInstance", v1::ROLE_ADMIN},
       {"CreateBackup", v1::ROLE_ADMIN},    {"CreateAdminToken", v1::ROLE_ADMIN},
-      {"ListAdminTokens", v1::ROLE_ADMIN}, {"RevokeAdminToken", v1::ROLE_ADMIN}};
+      {"ListAdminTokens", v1::ROLE_ADMIN}, {"RevokeAdminToken", v1::ROLE_ADMIN},
+      {"FreezeBudget", v1::ROLE_EDITOR},   {"RaiseBudget", v1::ROLE_EDITOR},
+      {"LowerRaise", v1::ROLE_EDITOR},     {"OpenBudgetGate", v1::ROLE_ADMIN},
+      {"TestAlertSink", v1::ROLE_EDITOR}};
   for (int i = 0; i < Service().method_count(); ++i) {
     const std::string& method = Service().method(i)->name();
     const auto row = above_viewer.find(method);

@@ -151,13 +151,21 @@ TEST_CASE("get prints tables, files and JSON") {
   Operator run(world);
   REQUIRE(run({"apply", "-f", "-"}, kFile).exit == kOk);
   CHECK(run({"get", "models"}).out ==
-        "NAME  PROVIDER  UPSTREAM MODEL  INPUT USD/M  OUTPUT USD/M\n"
-        "m     local     m                      0.25             2\n");
+        "NAME  PROVIDER  UPSTREAM MODEL  INPUT USD/M  OUTPUT USD/M  PRICE FROM\n"
+        "m     local     m                      0.25             2  model\n");
+  CHECK(run({"list", "models"}).out == run({"get", "models"}).out);
   const Run yaml = run({"get", "models", "-o", "yaml"});
   CHECK(yaml.out.starts_with("models:\n"));
   CHECK(run({"apply", "-f", "-"}, yaml.out).out.starts_with("nothing changes"));
   CHECK(run({"get", "model", "m", "-o", "json"}).out.contains("\"input_usd\": \"0.25\""));
   CHECK(run({"get", "routes"}).err == "no routes\n");
+  for (const char* noun : {"budgets", "budget", "rate-limits", "rate_limits", "alert-sinks",
+                           "price-books", "price_book"}) {
+    CAPTURE(noun);
+    CHECK(run({"get", noun}).exit == kOk);
+    CHECK(run({"list", noun}).err.starts_with("no "));
+  }
+  CHECK(run({"get", "rate_limits"}).err == "no rate-limits\n");
   const Run absent = run({"get", "model", "nobody"});
   CHECK(absent.exit == kFailed);
   CHECK(absent.err == "spillway: there is no model/nobody\n");

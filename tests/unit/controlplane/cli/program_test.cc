@@ -67,19 +67,35 @@ TEST_CASE("every command has help with an example that parses") {
 }
 
 TEST_CASE("wrong usage is exit code 2 and one hint where help is") {
-  const auto words = GENERATE(values<std::vector<std::string>>({{"aply"},
-                                                                {"apply", "--nonsense"},
-                                                                {"get"},
-                                                                {"get", "nonsense"},
-                                                                {"keys", "create"},
-                                                                {"spend", "--by", "moon"},
-                                                                {"revisions", "rollback", "x"},
-                                                                {"-o", "xml", "version"},
-                                                                {"completion", "fish"},
-                                                                {"validate"},
-                                                                {"apply"},
-                                                                {"ledger"},
-                                                                {}}));
+  const auto words = GENERATE(values<std::vector<std::string>>(
+      {{"aply"},
+       {"apply", "--nonsense"},
+       {"get"},
+       {"get", "nonsense"},
+       {"keys", "create"},
+       {"spend", "--by", "moon"},
+       {"revisions", "rollback", "x"},
+       {"-o", "xml", "version"},
+       {"completion", "fish"},
+       {"validate"},
+       {"apply"},
+       {"ledger"},
+       {"spend", "--by", "tag:env"},
+       {"spend", "--by", "tag:"},
+       {"spend", "--where", "tag:env"},
+       {"spend", "--waste", "--unpriced"},
+       {"spend", "chargeback"},
+       {"spend", "chargeback", "--month", "2026-13"},
+       {"spend", "chargeback", "--month", "2026-11", "--time-zone", "Mars"},
+       {"keys", "list", "-o", "csv"},
+       {"budgets", "show"},
+       {"budgets", "raise", "b"},
+       {"budgets", "raise", "b", "--usd", "20"},
+       {"budgets", "raise", "b", "--usd", "-1", "--until", "1d"},
+       {"budgets", "raise", "b", "--usd", "20", "--until", "2020-01-01"},
+       {"alerts", "test"},
+       {"alerts", "list", "--limit", "0"},
+       {}}));
   const Run run = RunWith(words);
   INFO(run.err);
   CHECK(run.exit == kUsage);
@@ -120,6 +136,13 @@ TEST_CASE("validate reads standard input, offline, and names every line") {
   CHECK(bad.out.contains("stdin:4"));
   CHECK(bad.out.contains("colour"));
   CHECK(RunWith({"validate", "-f", "/nowhere.yaml"}).exit == kFailed);
+  // What is wrong deep inside a resource names its own line, and no second one.
+  const Run deep = RunWith({"validate", "-f", "-"},
+                           "price_books:\n  - name: b\n    models:\n"
+                           "      m: {input: 1, colour: red}\n");
+  INFO(deep.out);
+  CHECK(deep.out.contains("(stdin:4)"));
+  CHECK_FALSE(deep.out.contains("(stdin:2)"));
 }
 
 TEST_CASE("completion scripts hold every command and flag") {
@@ -151,6 +174,11 @@ TEST_CASE("the bash script completes words, flags and choices") {
                                          {"spillway -o y", "yaml"},
                                          {"spillway keys create x --tea", "--team"},
                                          {"spillway spend --by te", "team"},
+                                         {"spillway budgets unf", "unfreeze"},
+                                         {"spillway budgets raise x --u", "--usd --until"},
+                                         {"spillway spend --w", "--where --waste"},
+                                         {"spillway spend charge", "chargeback"},
+                                         {"spillway alerts te", "test"},
                                          {"spillway tokens create --role ed", "editor"},
                                          {"spillway keys nonsense-", ""}}));
   std::string path = (std::filesystem::temp_directory_path() / "spillway-completion-XXXXXX");

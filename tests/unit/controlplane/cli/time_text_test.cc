@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kNow = 1'767'225'600'000;  // 2026-01-01
 constexpr int64_t kHour = 3'600'000;
-constexpr int64_t kDay = 24 * kHour;
+constexpr int64_t kDay = int64_t{24} * kHour;
 
 TEST_CASE("moments as people write them") {
   struct Row {

@@ -9,24 +9,22 @@ namespace spillway::cli {
 namespace {
 
 TEST_CASE("a message becomes snake_case JSON with numbers as numbers") {
-  v1::SpendRow row;
-  row.add_values("support");
-  row.set_requests(int64_t{1} << 53);
-  row.set_cost_nanos(1'500'000);
-  CHECK(ValueOf(row).ToJson() == R"({
-  "values": [
-    "support"
-  ],
-  "requests": 9007199254740992,
-  "attempts": 0,
-  "input_tokens": 0,
-  "output_tokens": 0,
-  "cached_input_tokens": 0,
-  "reasoning_tokens": 0,
-  "cost_nanos": 1500000,
-  "cost_usd": "0.0015",
-  "estimated_nanos": 0,
-  "estimated_usd": "0"
+  v1::RetireInstanceResponse retired;
+  retired.set_orphans_settled(9'007'199'254'740'992);
+  retired.set_estimated_nanos(1'500'000);
+  CHECK(ValueOf(retired).ToJson() == R"({
+  "orphans_settled": 9007199254740992,
+  "estimated_nanos": 1500000,
+  "estimated_usd": "0.0015"
+}
+)");
+  v1::OpenBudgetGateResponse opened;
+  opened.add_waited_for("dp-1");
+  CHECK(ValueOf(opened).ToJson() == R"({
+  "was_shut": false,
+  "waited_for": [
+    "dp-1"
+  ]
 }
 )");
 }
@@ -41,7 +39,7 @@ TEST_CASE("enums lose what their names have in common, absent messages are left 
   const std::string json = ValueOf(model).ToJson();
   CHECK(json.contains("\"input_nanos\": 250000000"));
   CHECK(json.contains("\"input_usd\": \"0.25\""));
-  CHECK_FALSE(json.contains("output"));
+  CHECK_FALSE(json.contains("output_nanos"));
   v1::Change change;
   change.set_action(v1::Change::ACTION_DELETE);
   change.set_kind(v1::KIND_KEY);

@@ -284,6 +284,32 @@ TEST_CASE("retiring an instance settles its open attempts; a late end replaces t
   }
 }
 
+TEST_CASE("an open attempt that outgrew its estimate is settled at what it last held") {
+  const LedgerFolder folder;
+  auto opened = OpenLedger(folder.path());
+  UsageSource source("dp-1", 'a');
+  const int64_t open = source.Start({.reserved = 500});
+  const int64_t ended = source.Start({.cost = 10, .reserved = 500});
+  source.Outgrow(open, {.reserved = 700});
+  source.Outgrow(ended, {.reserved = 800});
+  source.Finish(ended, {.cost = 10});
+  source.Outgrow(ended, {.reserved = 900});  // cannot be: an end stays an end
+  const bool batched = GENERATE(true, false);
+  if (batched) {
+    Apply(*opened.ledger, {source.All()});
+  } else {
+    for (int64_t seq = 1; seq <= source.last_seq(); ++seq)
+      Apply(*opened.ledger, {source.Records(seq, seq)});
+  }
+  CHECK(opened.ledger->open_started() == 1);
+  const auto retired = opened.ledger->Retire("dp-1");
+  REQUIRE(retired.has_value());
+  CHECK(retired->orphans_settled() == 1);
+  CHECK(retired->estimated_nanos() == 700);
+  CHECK(TotalOf(*opened.ledger).cost_nanos() == 710);
+  CheckVerified(*opened.ledger);
+}
+
 TEST_CASE("lost ranges close the gap, stay listed, and yield to the record itself") {
   const LedgerFolder folder;
   auto opened = OpenLedger(folder.path());

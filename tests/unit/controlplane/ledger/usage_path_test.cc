@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/crypto/signing.h"
+#include "common/money.h"
 #include "common/subjects.h"
 #include "controlplane/ledger/consumer.h"
 #include "dataplane/metering/journal.h"
@@ -55,17 +56,16 @@ class DataPlane {
                                 .team = "support",
                                 .key = key,
                                 .model = "gpt",
-                                .price = {.input = 250'000'000,
-                                          .output = 2'000'000'000,
-                                          .cached_input = 25'000'000,
-                                          .known = true},
+                                .price = SimplePrice(250'000'000, 2'000'000'000, 25'000'000),
                                 .estimate = {.input = upto(1000), .output = 100}});
     REQUIRE(attempt.has_value());
-    truth.cost += std::move(*attempt).Finish({.usage = {.input = upto(5000), .output = upto(500)},
-                                              .source = v1::USAGE_SOURCE_PROVIDER,
-                                              .end = v1::END_FINISHED,
-                                              .http_status = 200,
-                                              .winner = true});
+    truth.cost += std::move(*attempt)
+                      .Finish({.usage = {.input = upto(5000), .output = upto(500)},
+                               .source = v1::USAGE_SOURCE_PROVIDER,
+                               .end = v1::END_FINISHED,
+                               .http_status = 200,
+                               .winner = true})
+                      .cost;
     ++truth.finished;
   }
   v1::Heartbeat Beat() const {

@@ -87,6 +87,18 @@ class UsageSource {
       started.mutable_estimate()->set_input_tokens(attempt.input);
     });
   }
+  int64_t Outgrow(int64_t started_seq, const Attempt& attempt) {
+    return Add([&](v1::UsageRecord& record) {
+      record.set_time_ms(attempt.time_ms);
+      v1::Started& now = *record.mutable_outgrown();
+      now.set_started_seq(started_seq);
+      now.set_request_id("r" + std::to_string(started_seq));
+      now.set_attempt_id("a" + std::to_string(started_seq));
+      Name(attempt, *now.mutable_attribution());
+      now.set_reserved_nanos(attempt.reserved);
+      now.mutable_estimate()->set_input_tokens(attempt.input);
+    });
+  }
   int64_t Finish(int64_t started_seq, const Attempt& attempt) {
     const int64_t seq =
         Add([&](v1::UsageRecord& record) { FillFinished(started_seq, attempt, record); });

@@ -10,7 +10,7 @@
 namespace spillway {
 namespace {
 
-struct Fixture {
+struct FleetFixture {
   TempFolder folder;
   std::unique_ptr<Store> store = Store::Open({.path = folder.path()}).value();
   std::unique_ptr<Instances> instances = Instances::Open(*store).value();
@@ -19,7 +19,7 @@ struct Fixture {
   Fleet fleet{bus, *instances, clock};
   std::vector<std::string> heard;
 
-  Fixture() {
+  FleetFixture() {
     fleet.OnHeartbeat([this](const v1::Heartbeat& beat) { heard.push_back(beat.instance()); });
     REQUIRE(fleet.Start());
     clock.AdvanceMs(10'000);  // long after the start
@@ -40,7 +40,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("the fleet lists who was heard, and who is silent") {
-  Fixture fixture;
+  FleetFixture fixture;
   fixture.Beat("b", 3, [](v1::Heartbeat& beat) {
     auto& journal = *beat.add_journals();
     journal.set_last_seq(10);
@@ -72,7 +72,7 @@ TEST_CASE("the fleet lists who was heard, and who is silent") {
 }
 
 TEST_CASE("heartbeats that are none are dropped") {
-  Fixture fixture;
+  FleetFixture fixture;
   v1::Heartbeat beat;
   beat.set_instance("somebody");
   struct Row {
@@ -96,7 +96,7 @@ TEST_CASE("heartbeats that are none are dropped") {
 }
 
 TEST_CASE("waiting ends when everybody runs the revision, and says how long it took") {
-  Fixture fixture;
+  FleetFixture fixture;
   fixture.Beat("a", 1);
   fixture.Beat("b", 1);
   fixture.fleet.NoteCommitted(2);
@@ -120,7 +120,7 @@ TEST_CASE("waiting ends when everybody runs the revision, and says how long it t
 }
 
 TEST_CASE("nobody is waited for who refused, fell silent or left") {
-  Fixture fixture;
+  FleetFixture fixture;
   fixture.Beat("good", 2);
   struct Row {
     const char* name;
@@ -157,7 +157,7 @@ TEST_CASE("nobody is waited for who refused, fell silent or left") {
 }
 
 TEST_CASE("with nobody there the wait ends, but not right after the start") {
-  Fixture fixture;
+  FleetFixture fixture;
   CHECK(fixture.fleet.WaitActive(1, 60'000).connected() == 0);
   Fleet young(fixture.bus, *fixture.instances, fixture.clock);
   REQUIRE(young.Start());
@@ -169,7 +169,7 @@ TEST_CASE("with nobody there the wait ends, but not right after the start") {
 }
 
 TEST_CASE("the roster survives the control plane") {
-  Fixture fixture;
+  FleetFixture fixture;
   fixture.Beat("a", 1);
   fixture.instances = Instances::Open(*fixture.store).value();
   MemoryBus bus;

@@ -2,7 +2,11 @@
 
 #include <atomic>
 #include <catch2/catch_all.hpp>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "common/nats_bus_rep.h"
 #include "common/subjects.h"
@@ -217,6 +221,41 @@ TEST_CASE("a durable pull consumer starts where it is told and goes on where it 
   if (gone) gone = consumer->Fetch(10, 3'000);
   REQUIRE_FALSE(gone);
   CHECK(gone.error().code == ErrorCode::kNotFound);
+}
+
+// The moment between the subscriptions of all that was there and the connection's being known.
+TEST_CASE("what subscribes while the connection comes up hears all") {
+  if (!NatsServer::Program()) SKIP("no nats-server");
+  NatsServer server;
+  Connected data(server.DataPlane());
+  for (int round = 0; round < 20; ++round) {
+    const auto bus = NatsBus::Open(server.ControlPlane()).value();
+    std::mutex mutex;
+    std::set<size_t> heard;
+    Collector<int> all;  // one when every subscription has heard something
+    size_t count = 0;
+    std::vector<std::unique_ptr<Bus::Subscription>> subscriptions;
+    while (bus->state() != BusState::kConnected && subscriptions.size() < 3'000) {
+      subscriptions.push_back(bus->Subscribe("spillway.fleet.*",
+                                             [&, i = subscriptions.size()](const BusMessage&) {
+                                               const std::lock_guard lock(mutex);
+                                               heard.insert(i);
+                                               if (count != 0 && heard.size() == count) all.Add(1);
+                                             })
+                                  .value());
+    }
+    {
+      const std::lock_guard lock(mutex);
+      count = subscriptions.size();
+    }
+    bool complete = count == 0;
+    for (int i = 0; i < 100 && !complete; ++i) {
+      REQUIRE(data.bus->Publish("spillway.fleet.a", "x").has_value());
+      complete = all.WaitCount(1, 100);
+    }
+    INFO("round " << round);
+    CHECK(complete);
+  }
 }
 
 TEST_CASE("no callback runs behind a subscription's end, whoever ends it") {

@@ -11,7 +11,7 @@
 namespace spillway {
 namespace {
 
-constexpr StreamLimits kLimits{.usage_bytes_max = 64 << 20, .config_bytes_max = 64 << 20};
+constexpr StreamLimits kOutageStreams{.usage_bytes_max = 64 << 20, .config_bytes_max = 64 << 20};
 
 }  // namespace
 
@@ -30,7 +30,7 @@ TEST_CASE("a bus outlives kill -9 of its server, started before and after it") {
   CHECK_FALSE(connects.WaitCount(1, 50));
   server.Start();
   REQUIRE(connects.WaitCount(1));
-  REQUIRE(EnsureStreams(*control, kLimits));
+  REQUIRE(EnsureStreams(*control, kOutageStreams));
   const int64_t created = control->GetStreamState("SPILLWAY_USAGE")->created_ns;
 
   auto data = NatsBus::Open(server.DataPlane()).value();
@@ -81,7 +81,7 @@ TEST_CASE("a bus outlives kill -9 of its server, started before and after it") {
     if (gone) gone = consumer->Fetch(10, 3'000);
     REQUIRE_FALSE(gone);
     CHECK(gone.error().code == ErrorCode::kNotFound);
-    REQUIRE(EnsureStreams(*control, kLimits));
+    REQUIRE(EnsureStreams(*control, kOutageStreams));
     CHECK(control->GetStreamState("SPILLWAY_USAGE")->created_ns != created);
   }
 }
@@ -95,7 +95,7 @@ TEST_CASE("every asynchronous publish is answered once, also across kill -9, and
   control->OnConnected([&] { connects.Add(1); });
   data->OnConnected([&] { connects.Add(1); });
   REQUIRE(connects.WaitCount(2));
-  REQUIRE(EnsureStreams(*control, kLimits));
+  REQUIRE(EnsureStreams(*control, kOutageStreams));
 
   constexpr int kMessages = 3'000;
   struct Answer {

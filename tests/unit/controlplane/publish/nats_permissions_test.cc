@@ -9,7 +9,8 @@
 namespace spillway {
 namespace {
 
-constexpr StreamLimits kLimits{.usage_bytes_max = 64 << 20, .config_bytes_max = 64 << 20};
+constexpr StreamLimits kPermissionStreams{.usage_bytes_max = 64 << 20,
+                                          .config_bytes_max = 64 << 20};
 
 struct Cluster {
   NatsServer server;
@@ -20,7 +21,7 @@ struct Cluster {
     control->OnConnected([this] { connects.Add(1); });
     data->OnConnected([this] { connects.Add(1); });
     REQUIRE(connects.WaitCount(2));
-    REQUIRE(EnsureStreams(*control, kLimits));
+    REQUIRE(EnsureStreams(*control, kPermissionStreams));
   }
 };
 

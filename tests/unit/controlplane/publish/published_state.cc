@@ -77,8 +77,8 @@ int64_t ControlPlane::Set(const std::string& name, std::optional<std::string> by
     }
     return change;
   };
-  const int64_t under =
-      std::max<int64_t>({1, config->position().epoch(), epoch == nullptr ? 0 : epoch->value()});
+  const int64_t under = std::max(
+      {int64_t{1}, config->position().epoch(), epoch == nullptr ? int64_t{0} : epoch->value()});
   return config->Transact(under, SystemClock().WallMs(), decide).value();
 }
 
@@ -96,8 +96,8 @@ int64_t ControlPlane::SetMany(const std::string& prefix, int n, size_t size) {
     }
     return change;
   };
-  const int64_t under =
-      std::max<int64_t>({1, config->position().epoch(), epoch == nullptr ? 0 : epoch->value()});
+  const int64_t under = std::max(
+      {int64_t{1}, config->position().epoch(), epoch == nullptr ? int64_t{0} : epoch->value()});
   return config->Transact(under, SystemClock().WallMs(), decide).value();
 }
 

@@ -9,7 +9,7 @@
 namespace spillway {
 namespace {
 
-struct Fixture {
+struct FaultFixture {
   TempFolder folder;
   MemoryBus server;
   std::unique_ptr<MemoryBus> bus = server.Client();
@@ -42,7 +42,7 @@ TEST_CASE("killed behind any message, the next life completes what was committed
   // A start publishes: epoch, chunks, manifest, Latest, announcement; a change: delta, Latest.
   for (int nth = 1; nth <= 14; ++nth) {
     INFO("publish number " << nth << " and all behind it fail");
-    Fixture fixture;
+    FaultFixture fixture;
     fixture.plane->options.chunk_bytes = 400;
     fixture.plane->options.full_every_revisions = 2;
     fixture.plane->SetMany("key", 20, 40);
@@ -64,7 +64,7 @@ TEST_CASE("killed behind any message, the next life completes what was committed
 }
 
 TEST_CASE("failures in passing are repaired without a restart") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->options.full_every_revisions = 4;
   fixture.plane->options.chunk_bytes = 300;
   fixture.plane->SetMany("key", 20, 40);
@@ -96,7 +96,7 @@ TEST_CASE("failures in passing are repaired without a restart") {
 }
 
 TEST_CASE("wiped streams are made anew and everything is published again") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->Start();
   fixture.plane->Set("a", "1");
   REQUIRE(fixture.Converges());
@@ -114,7 +114,7 @@ TEST_CASE("wiped streams are made anew and everything is published again") {
 }
 
 TEST_CASE("an older copy of the stream is noticed") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->Start();
   fixture.plane->Set("a", "1");
   fixture.plane->Set("a", "2");
@@ -128,7 +128,7 @@ TEST_CASE("an older copy of the stream is noticed") {
 }
 
 TEST_CASE("a long outage ends with one full snapshot instead of a thousand deltas") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->options.full_every_revisions = 20;
   fixture.plane->Start();
   fixture.plane->Set("a", "0");
@@ -143,7 +143,7 @@ TEST_CASE("a long outage ends with one full snapshot instead of a thousand delta
 }
 
 TEST_CASE("every life publishes under its own epoch, full snapshot included") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->Start();
   fixture.plane->Set("a", "1");
   REQUIRE(fixture.Converges());
@@ -165,7 +165,7 @@ TEST_CASE("every life publishes under its own epoch, full snapshot included") {
 }
 
 TEST_CASE("a second control plane stops the first from publishing") {
-  Fixture fixture;
+  FaultFixture fixture;
   fixture.plane->Start();
   fixture.plane->Set("a", "1");
   REQUIRE(fixture.Converges());

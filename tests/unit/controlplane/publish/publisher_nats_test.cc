@@ -11,7 +11,7 @@
 namespace spillway {
 namespace {
 
-struct Fixture {
+struct NatsFixture {
   NatsServer server;
   TempFolder folder;
   std::unique_ptr<NatsBus> bus = NatsBus::Open(server.ControlPlane()).value();
@@ -19,7 +19,7 @@ struct Fixture {
   Collector<int> connects;
   std::unique_ptr<ControlPlane> plane = std::make_unique<ControlPlane>(*bus, folder.path());
 
-  Fixture() {
+  NatsFixture() {
     plane->options.limits = {.usage_bytes_max = 64 << 20, .config_bytes_max = 256 << 20};
     bus->OnConnected([this] { connects.Add(1); });
     data->OnConnected([this] { connects.Add(1); });
@@ -41,7 +41,7 @@ struct Fixture {
 
 TEST_CASE("what data planes read from a real server survives its kills and its emptied disk") {
   if (!NatsServer::Program()) SKIP("no nats-server");
-  Fixture fixture;
+  NatsFixture fixture;
   fixture.plane->Start();
   fixture.plane->Set("a", "1");
   REQUIRE(fixture.Converges());
@@ -66,7 +66,7 @@ TEST_CASE("what data planes read from a real server survives its kills and its e
 
 TEST_CASE("a revocation among 100,000 keys reaches data planes at once, full snapshots included") {
   if (!NatsServer::Program()) SKIP("no nats-server");
-  Fixture fixture;
+  NatsFixture fixture;
   fixture.plane->SetMany("key", 100'000, 90);
   fixture.plane->Start();
   REQUIRE(fixture.plane->Published(1, 60'000));

@@ -11,7 +11,7 @@
 namespace spillway {
 namespace {
 
-struct Fixture {
+struct PublisherFixture {
   TempFolder folder;
   MemoryBus server;  // the test's own eyes
   std::unique_ptr<MemoryBus> bus = server.Client();
@@ -40,7 +40,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("a revision is pushed as a delta under 2 KB, then named by Latest") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.plane.SetMany("key", 2'000, 60);
   fixture.StartAndSettle();
   REQUIRE(fixture.plane.Published(1));
@@ -72,7 +72,7 @@ TEST_CASE("a revision is pushed as a delta under 2 KB, then named by Latest") {
 }
 
 TEST_CASE("an empty cluster is published too, so that the first delta has a base") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.StartAndSettle();
   REQUIRE(fixture.Eventually([&] { return fixture.Booted() == "revision 0 epoch 1 fleet 3:"; }));
   REQUIRE(fixture.plane.gate->Check());
@@ -84,7 +84,7 @@ TEST_CASE("an empty cluster is published too, so that the first delta has a base
 }
 
 TEST_CASE("full snapshots come every so often, and what lies before the last but one goes") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.plane.options.full_every_revisions = 8;
   fixture.plane.Start();
   for (int i = 1; i <= 60; ++i) {
@@ -102,7 +102,7 @@ TEST_CASE("full snapshots come every so often, and what lies before the last but
 }
 
 TEST_CASE("heavy deltas bring the next full snapshot early") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.StartAndSettle();
   for (int i = 0; i < 4; ++i) {
     REQUIRE(fixture.plane.Published(fixture.plane.SetMany("k" + std::to_string(i), 200, 200)));
@@ -112,7 +112,7 @@ TEST_CASE("heavy deltas bring the next full snapshot early") {
 }
 
 TEST_CASE("a revision too large for a delta goes as chunks and is announced") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.plane.options.chunk_bytes = 10'000;
   fixture.plane.options.delta_bytes_max = 20'000;
   fixture.StartAndSettle();
@@ -143,7 +143,7 @@ TEST_CASE("a revision too large for a delta goes as chunks and is announced") {
 }
 
 TEST_CASE("the size of the fleet travels with Latest") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.plane.Start();
   REQUIRE(fixture.plane.Published(fixture.plane.Set("a", "1")));
   fixture.plane.fleet = 5;
@@ -151,7 +151,7 @@ TEST_CASE("the size of the fleet travels with Latest") {
 }
 
 TEST_CASE("no epoch, no writes: the gate says why until NATS is there") {
-  Fixture fixture;
+  PublisherFixture fixture;
   fixture.bus->Disconnect();
   fixture.plane.Start();
   CHECK_FALSE(fixture.plane.gate->Check());

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kNow = 1'800'000'000'000;
 
-struct Fixture {
+struct TokensFixture {
   TempFolder folder;
   std::unique_ptr<Store> store = Store::Open({.path = folder.path() + "/db"}).value();
   std::unique_ptr<AdminTokens> tokens = AdminTokens::Open(*store).value();
@@ -21,7 +21,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("a token is verified with its role, also after a reopen, until it expires") {
-  Fixture fixture;
+  TokensFixture fixture;
   const auto viewer = fixture.tokens->Create("ci", v1::ROLE_VIEWER, kNow + 1'000, kNow);
   const auto admin = fixture.tokens->Create("ops", v1::ROLE_ADMIN, 0, kNow);
   REQUIRE(viewer);
@@ -65,7 +65,7 @@ TEST_CASE("a token is verified with its role, also after a reopen, until it expi
 }
 
 TEST_CASE("what no token may be") {
-  Fixture fixture;
+  TokensFixture fixture;
   REQUIRE(fixture.tokens->Create("taken", v1::ROLE_ADMIN, 0, kNow));
   struct Row {
     const char* name;
@@ -89,7 +89,7 @@ TEST_CASE("what no token may be") {
 }
 
 TEST_CASE("a revoked token is dead, and the last lasting admin cannot be revoked") {
-  Fixture fixture;
+  TokensFixture fixture;
   const auto first = fixture.tokens->Create("first", v1::ROLE_ADMIN, 0, kNow).value();
   REQUIRE(fixture.tokens->Create("mortal", v1::ROLE_ADMIN, kNow + 5, kNow));
   CHECK(fixture.tokens->Revoke("nobody").error().code == ErrorCode::kNotFound);
@@ -103,7 +103,7 @@ TEST_CASE("a revoked token is dead, and the last lasting admin cannot be revoked
 }
 
 TEST_CASE("no secret of a token is on disk") {
-  Fixture fixture;
+  TokensFixture fixture;
   const auto made = fixture.tokens->Create("ops", v1::ROLE_ADMIN, 0, kNow).value();
   bool found = false;
   REQUIRE(fixture.store->Scan(Table::kAdminTokens, "", "", [&](auto key, auto value) {
@@ -115,7 +115,7 @@ TEST_CASE("no secret of a token is on disk") {
 }
 
 TEST_CASE("the first start writes one token to a private file, later ones do not") {
-  Fixture fixture;
+  TokensFixture fixture;
   const std::string path = fixture.folder.path() + "/admin.token";
   CHECK(fixture.tokens->Bootstrap(path, kNow).value() == true);
   struct stat info{};
@@ -127,11 +127,11 @@ TEST_CASE("the first start writes one token to a private file, later ones do not
   CHECK(fixture.tokens->Bootstrap(path, kNow).value() == false);
 
   // An empty store takes the token that an operator put there.
-  Fixture other;
+  TokensFixture other;
   CHECK(other.tokens->Bootstrap(path, kNow).value() == true);
   CHECK(other.tokens->Verify(secret, kNow)->name == "bootstrap");
 
-  Fixture third;
+  TokensFixture third;
   for (const char* content :
        {"", "sk-admin-short", "nonsense of more than thirty-two characters"}) {
     INFO(content);
@@ -146,7 +146,7 @@ TEST_CASE("the first start writes one token to a private file, later ones do not
 }
 
 TEST_CASE("offline tokens have fresh names") {
-  Fixture fixture;
+  TokensFixture fixture;
   const auto one = MintOffline(*fixture.tokens, kNow).value();
   const auto two = MintOffline(*fixture.tokens, kNow).value();
   CHECK(one.token.name() != two.token.name());

@@ -13,7 +13,7 @@
 namespace spillway {
 namespace {
 
-constexpr const char* kFolderVariable = "SPILLWAY_TEST_CRASH_FOLDER";
+constexpr const char* kCrashVariable = "SPILLWAY_TEST_CRASH_FOLDER";
 
 Result<int64_t> CommitOne(ConfigStore& config, int64_t number) {
   return config.Transact(1, number, [&](const auto&) -> Result<std::optional<ConfigChange>> {
@@ -40,7 +40,7 @@ int StartWriter(const std::string& folder, pid_t& pid) {
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
     close(ends[1]);
-    setenv(kFolderVariable, folder.c_str(), 1);
+    setenv(kCrashVariable, folder.c_str(), 1);
     execl("/proc/self/exe", "store_test", "crash writer", nullptr);
     _exit(127);
   }
@@ -52,7 +52,7 @@ int StartWriter(const std::string& folder, pid_t& pid) {
 
 // Not a test: what the next one kills. Writes each revision's number once it was committed.
 TEST_CASE("crash writer", "[.]") {
-  const char* folder = std::getenv(kFolderVariable);
+  const char* folder = std::getenv(kCrashVariable);
   if (folder == nullptr) return;
   const auto store = Store::Open({.path = folder}).value();
   const auto config = ConfigStore::Open(*store).value();

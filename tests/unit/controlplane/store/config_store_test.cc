@@ -14,11 +14,11 @@ namespace {
 
 constexpr v1::Kind kKey = v1::KIND_KEY;
 
-struct Fixture {
+struct ConfigFixture {
   TempFolder folder;
   std::unique_ptr<Store> store;
   std::unique_ptr<ConfigStore> config;
-  Fixture() { Open(); }
+  ConfigFixture() { Open(); }
   void Open() {
     config.reset();
     store.reset();
@@ -74,7 +74,7 @@ std::map<std::string, std::string> Names(const std::map<EntryKey, std::string>& 
 }  // namespace
 
 TEST_CASE("a fresh store has revision 0, the empty digest and a cluster of its own") {
-  Fixture fixture;
+  ConfigFixture fixture;
   const v1::Position position = fixture.config->position();
   CHECK(position.revision() == 0);
   CHECK(position.digest() == StateDigest().Bytes());
@@ -83,12 +83,12 @@ TEST_CASE("a fresh store has revision 0, the empty digest and a cluster of its o
   const std::string id = fixture.config->cluster_id();
   fixture.Open();
   CHECK(fixture.config->cluster_id() == id);
-  Fixture other;
+  ConfigFixture other;
   CHECK(other.config->cluster_id() != id);
 }
 
 TEST_CASE("a transaction is a revision, and what changes nothing is none") {
-  Fixture fixture;
+  ConfigFixture fixture;
   std::vector<CommittedRevision> heard;
   fixture.config->OnCommit([&](const CommittedRevision& revision) { heard.push_back(revision); });
   CHECK(fixture.Commit({{"a", "1"}, {"b", "2"}}) == 1);
@@ -114,7 +114,7 @@ TEST_CASE("a transaction is a revision, and what changes nothing is none") {
 }
 
 TEST_CASE("what may not be committed is refused and changes nothing") {
-  Fixture fixture;
+  ConfigFixture fixture;
   fixture.Commit({{"a", "1"}}, 5);
   const auto add_nameless = [](const auto&) -> Result<std::optional<ConfigChange>> {
     ConfigChange change;
@@ -144,7 +144,7 @@ TEST_CASE("what may not be committed is refused and changes nothing") {
 }
 
 TEST_CASE("history tells every state, what followed, and who did it") {
-  Fixture fixture;
+  ConfigFixture fixture;
   std::mt19937 random(7);
   std::vector<std::map<std::string, std::string>> states{{}};
   for (int i = 1; i <= 60; ++i) {
@@ -196,7 +196,7 @@ TEST_CASE("history tells every state, what followed, and who did it") {
 }
 
 TEST_CASE("a revision can be made above another history's") {
-  Fixture fixture;
+  ConfigFixture fixture;
   fixture.Commit({{"a", "1"}});
   const auto keep = [](const auto&) -> Result<std::optional<ConfigChange>> {
     return ConfigChange{.summary = "went on"};
@@ -217,7 +217,7 @@ TEST_CASE("a revision can be made above another history's") {
 }
 
 TEST_CASE("a state that does not match its digest is not opened") {
-  Fixture fixture;
+  ConfigFixture fixture;
   fixture.Commit({{"a", "1"}, {"b", "2"}});
   std::string row_key(1, static_cast<char>(kKey));
   row_key += "a";
@@ -233,7 +233,7 @@ TEST_CASE("a state that does not match its digest is not opened") {
 }
 
 TEST_CASE("writers on several threads make a chain, and the listener hears it in order") {
-  Fixture fixture;
+  ConfigFixture fixture;
   std::vector<int64_t> heard;
   fixture.config->OnCommit(
       [&](const CommittedRevision& revision) { heard.push_back(revision.position.revision()); });
@@ -264,7 +264,7 @@ TEST_CASE("writers on several threads make a chain, and the listener hears it in
 }
 
 TEST_CASE("100,000 keys load at once and one key does not cost them all") {
-  Fixture fixture;
+  ConfigFixture fixture;
   std::map<std::string, std::optional<std::string>> rows;
   for (int i = 0; i < 100'000; ++i) rows["key-" + std::to_string(i)] = std::string(120, 'x');
   fixture.Commit(rows);

@@ -17,7 +17,7 @@
 namespace spillway {
 namespace {
 
-constexpr const char* kFolderVariable = "SPILLWAY_TEST_FULL_DISK_FOLDER";
+constexpr const char* kFullDiskVariable = "SPILLWAY_TEST_FULL_DISK_FOLDER";
 constexpr int kNoMountExit = 77;
 
 Result<void> PutOne(Store& store, int number) {
@@ -30,7 +30,7 @@ Result<void> PutOne(Store& store, int number) {
 
 // Not a test: runs in a mount namespace of its own, where the disk is 64 MB of memory.
 TEST_CASE("full disk child", "[.]") {
-  const char* folder = std::getenv(kFolderVariable);
+  const char* folder = std::getenv(kFullDiskVariable);
   if (folder == nullptr) return;
   const std::string disk(folder);
   if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
@@ -73,7 +73,7 @@ TEST_CASE("a full disk makes the store read-only, and free space writable again"
   const TempFolder folder;
   const pid_t pid = fork();
   if (pid == 0) {
-    setenv(kFolderVariable, folder.path().c_str(), 1);
+    setenv(kFullDiskVariable, folder.path().c_str(), 1);
     execl("/proc/self/exe", "store_test", "full disk child", nullptr);
     _exit(127);
   }

@@ -17,7 +17,7 @@ v1::Instance Seen(const std::string& name, const std::string& incarnation, bool 
   return instance;
 }
 
-struct Fixture {
+struct InstancesFixture {
   TempFolder folder;
   std::unique_ptr<Store> store = Store::Open({.path = folder.path()}).value();
   std::unique_ptr<Instances> instances = Instances::Open(*store).value();
@@ -26,7 +26,7 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE("the roster keeps who was heard, and counts who is expected") {
-  Fixture fixture;
+  InstancesFixture fixture;
   CHECK(fixture.instances->Expected() == 0);
   REQUIRE(fixture.instances->Note(Seen("a", "1")));
   REQUIRE(fixture.instances->Note(Seen("b", "1")));
@@ -44,7 +44,7 @@ TEST_CASE("the roster keeps who was heard, and counts who is expected") {
 }
 
 TEST_CASE("a retired instance stays retired until it lives again") {
-  Fixture fixture;
+  InstancesFixture fixture;
   CHECK(fixture.instances->Retire("a", 1).error().code == ErrorCode::kNotFound);
   REQUIRE(fixture.instances->Note(Seen("a", "1")));
   WriteBatch with;
@@ -63,7 +63,7 @@ TEST_CASE("a retired instance stays retired until it lives again") {
 }
 
 TEST_CASE("names that cannot be are not kept") {
-  Fixture fixture;
+  InstancesFixture fixture;
   CHECK_FALSE(fixture.instances->Note(Seen("", "1")));
   CHECK_FALSE(fixture.instances->Note(Seen(std::string(129, 'x'), "1")));
   CHECK(fixture.instances->List().empty());

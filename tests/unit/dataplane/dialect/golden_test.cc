@@ -13,6 +13,7 @@ namespace spillway::openai {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr int64_t kGoldenCap = 100;  // of the files *.capped.json
 
 std::string ReadAll(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -48,6 +49,10 @@ TEST_CASE("golden requests") {
     if (request) {
       CHECK(Join(SplicedBody(*request, body.view(), "upstream-model").pieces()) ==
             ReadAll(upstream));
+      const fs::path capped = path.parent_path() / (name + ".capped.json");
+      if (!fs::exists(capped)) continue;
+      CHECK(Join(SplicedBody(*request, body.view(), "upstream-model", kGoldenCap).pieces()) ==
+            ReadAll(capped));
     } else {
       CHECK(RenderError(request.error()) + "\n" == ReadAll(refused));
     }
@@ -61,9 +66,16 @@ std::string Summary(const StreamScanner& scanner, bool good) {
   if (const auto& usage = scanner.usage()) {
     out << " input " << usage->input << " output " << usage->output << " cached "
         << usage->cached_input << " reasoning " << usage->reasoning;
+    const auto part = [&](std::string_view name, int64_t tokens) {
+      if (tokens > 0) out << " " << name << " " << tokens;
+    };
+    part("cache_write", usage->cache_write_5m);
+    part("audio_input", usage->audio_input);
+    part("audio_output", usage->audio_output);
   } else {
     out << " none";
   }
+  if (!scanner.service_tier().empty()) out << "\ntier " << scanner.service_tier();
   out << "\nestimate " << scanner.output_tokens_estimate() << "\n";
   return out.str();
 }

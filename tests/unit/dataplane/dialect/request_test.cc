@@ -143,6 +143,133 @@ TEST_CASE("attribution is cut at a character") {
   CHECK(request->user == user.substr(0, 511));
 }
 
+TEST_CASE("metadata is read for tags, within bounds") {
+  std::string members;
+  for (int i = 0; i < 20; ++i) members += R"("k)" + std::to_string(i) + R"(":"v",)";
+  const Padded body(
+      Chat(R"("metadata":{"te\u0061m":"a\"b","number":1,"list":["x"],"inner":{"k":"v"},)"
+           R"("long":")" +
+           std::string(600, 'x') + R"(",")" + std::string(65, 'n') + R"(":"name too long",)" +
+           members + R"("feature":"f","user":"u"})"));
+  const auto request = DecodeRequest(Operation::kChat, body.view());
+  REQUIRE(request.has_value());
+  REQUIRE(request->metadata.size() == 16);
+  CHECK(request->metadata[0] == std::pair<std::string, std::string>("team", "a\"b"));
+  CHECK(request->metadata[1] == std::pair<std::string, std::string>("long", std::string(512, 'x')));
+  CHECK(request->metadata[2].first == "k0");
+  CHECK(request->metadata_user == "u");
+  CHECK(request->metadata_feature == "f");
+}
+
+TEST_CASE("what an estimate needs of a request") {
+  struct Counts {
+    std::string name;
+    Operation operation;
+    std::string body;
+    int64_t messages, media, choices;
+    int64_t media_bytes = 0;
+  };
+  const auto row = GENERATE(values<Counts>({
+      {"texts", Operation::kChat,
+       R"({"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"b"}]})",
+       2, 0, 1},
+      {"parts", Operation::kChat,
+       R"({"model":"m","n":3,"messages":[{"role":"user","content":[{"type":"text","text":"a"},)"
+       R"({"type":"image_url","image_url":{"url":"u","type":"text"}},{"type":"input_audio"},)"
+       R"({"text":"no type"},{"typ\u0065":"refusal","refusal":"r"},{"type":7},"odd",[{"type":"file"}]]}]})",
+       1, 4, 3, 108},
+      {"audio of an earlier answer", Operation::kChat,
+       R"({"model":"m","messages":[{"role":"assistant","audio":{"id":"a"}},{"role":"user","audio":null}]})",
+       2, 1, 1, 10},
+      {"parts elsewhere", Operation::kChat,
+       R"({"model":"m","content":[{"type":"image_url"}],"messages":[{"x":{"content":[{"type":"file"}]}}]})",
+       1, 0, 1},
+      {"one prompt", Operation::kCompletions, R"({"model":"m","prompt":"x","n":2})", 0, 0, 2},
+      {"prompts", Operation::kCompletions, R"({"model":"m","prompt":["x","y","z"],"n":2})", 0, 0,
+       6},
+      {"tokens", Operation::kCompletions, R"({"model":"m","prompt":[1,2,3]})", 0, 0, 1},
+      {"lists of tokens", Operation::kCompletions, R"({"model":"m","prompt":[[1],[2]]})", 0, 0, 2},
+      {"no prompts", Operation::kCompletions, R"({"model":"m","prompt":[]})", 0, 0, 1},
+      {"embeddings", Operation::kEmbeddings, R"({"model":"m","input":["x","y"]})", 0, 0, 1},
+  }));
+  INFO(row.name);
+  const Padded body(row.body);
+  const auto request = DecodeRequest(row.operation, body.view());
+  REQUIRE(request.has_value());
+  CHECK(request->messages == row.messages);
+  CHECK(request->media_parts == row.media);
+  CHECK(request->media_bytes == row.media_bytes);
+  CHECK(request->choices == row.choices);
+}
+
+TEST_CASE("limits of the output and the service tier are read where they stand") {
+  const Padded body(
+      Chat(R"("max_tokens": 50 ,"service_tier":"fl\u0065x","max_completion_tokens":null)"));
+  const auto request = DecodeRequest(Operation::kChat, body.view());
+  REQUIRE(request.has_value());
+  const Span span = request->max_tokens.value;
+  CHECK(body.view().substr(span.begin, span.end - span.begin) == "50");
+  CHECK(request->max_tokens.tokens == 50);
+  CHECK_FALSE(request->max_completion_tokens.value.empty());
+  CHECK(request->max_completion_tokens.tokens == 0);
+  CHECK(request->output_tokens_max == 50);
+  CHECK(request->service_tier == "flex");
+  const Padded wrong(Chat(R"("service_tier":5)"));
+  const auto refused = DecodeRequest(Operation::kChat, wrong.view());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().param == "service_tier");
+}
+
+TEST_CASE("a cap lowers what the client asked for, or is added; all else stays") {
+  struct Cap {
+    std::string name;
+    Operation operation;
+    std::string body;
+    std::string want;
+  };
+  constexpr auto kChat = Operation::kChat;
+  const auto row = GENERATE_COPY(values<Cap>({
+      {"absent", kChat, R"({"model":"m","messages":[1]})",
+       R"({"max_completion_tokens":100,"model":"up","messages":[1]})"},
+      {"above", kChat, R"({"max_completion_tokens": 101 ,"model":"m","messages":[1]})",
+       R"({"max_completion_tokens": 100 ,"model":"up","messages":[1]})"},
+      {"equal", kChat, R"({"max_completion_tokens":100,"model":"m","messages":[1]})",
+       R"({"max_completion_tokens":100,"model":"up","messages":[1]})"},
+      {"below", kChat, R"({"model":"m","max_tokens":7,"messages":[1]})",
+       R"({"model":"up","max_tokens":7,"messages":[1]})"},
+      {"the older name", kChat, R"({"model":"m","messages":[1],"max_tokens":500})",
+       R"({"model":"up","messages":[1],"max_tokens":100})"},
+      {"both, one above", kChat,
+       R"({"max_tokens":500,"model":"m","messages":[1],"max_completion_tokens":50})",
+       R"({"max_tokens":100,"model":"up","messages":[1],"max_completion_tokens":50})"},
+      {"null", kChat, R"({"model":"m","messages":[1],"max_completion_tokens":null})",
+       R"({"model":"up","messages":[1],"max_completion_tokens":100})"},
+      {"zero", kChat, R"({"model":"m","messages":[1],"max_tokens":0})",
+       R"({"model":"up","messages":[1],"max_tokens":100})"},
+      {"escaped key", kChat, R"({"max_t\u006fkens":500,"model":"m","messages":[1]})",
+       R"({"max_t\u006fkens":100,"model":"up","messages":[1]})"},
+      {"stream", kChat, R"({"messages":[1],"stream":true,"model":"m"})",
+       R"({"stream_options":{"include_usage":true},"max_completion_tokens":100,"messages":[1],"stream":true,"model":"up"})"},
+      {"stream, all at once", kChat,
+       R"({"max_tokens":101,"stream_options":{"include_usage":false},"max_completion_tokens":999,"messages":[1],"stream":true,"model":"m"})",
+       R"({"max_tokens":100,"stream_options":{"include_usage":true},"max_completion_tokens":100,"messages":[1],"stream":true,"model":"up"})"},
+      {"inner fields stay", kChat,
+       R"({"model":"m","messages":[{"max_tokens":900}],"max_tokens":900})",
+       R"({"model":"up","messages":[{"max_tokens":900}],"max_tokens":100})"},
+      {"completion", Operation::kCompletions, R"({"model":"m","prompt":"x"})",
+       R"({"max_tokens":100,"model":"up","prompt":"x"})"},
+      {"embeddings", Operation::kEmbeddings, R"({"model":"m","input":"x"})",
+       R"({"model":"up","input":"x"})"},
+  }));
+  INFO(row.name);
+  const Padded body(row.body);
+  const auto request = DecodeRequest(row.operation, body.view());
+  REQUIRE(request.has_value());
+  const SplicedBody spliced(*request, body.view(), "up", 100);
+  CHECK(Join(spliced.pieces()) == row.want);
+  CHECK(spliced.size() == row.want.size());
+}
+
 struct Splice {
   std::string name;
   std::string body;

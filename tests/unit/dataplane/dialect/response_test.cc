@@ -7,14 +7,14 @@
 namespace spillway::openai {
 namespace {
 
-struct Row {
+struct ResponseRow {
   std::string name;
   std::string usage;  // the member's value
   std::optional<TokenUsage> want;
 };
 
 TEST_CASE("usage is read liberally and never absurdly") {
-  const auto row = GENERATE(values<Row>({
+  const auto row = GENERATE(values<ResponseRow>({
       {"openai",
        R"({"prompt_tokens":30,"completion_tokens":12,"total_tokens":42,)"
        R"("prompt_tokens_details":{"cached_tokens":16,"audio_tokens":0},)"
@@ -34,6 +34,42 @@ TEST_CASE("usage is read liberally and never absurdly") {
       {"reasoning beside",
        R"({"prompt_tokens":5,"completion_tokens":7,"total_tokens":22,"completion_tokens_details":{"reasoning_tokens":10}})",
        TokenUsage{5, 17, 0, 10}},
+      {"every kind",
+       R"({"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,)"
+       R"("prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":30,"audio_tokens":20,)"
+       R"("text_tokens":80,"image_tokens":0},"completion_tokens_details":{"reasoning_tokens":12.0,)"
+       R"("audio_tokens":7,"accepted_prediction_tokens":1,"rejected_prediction_tokens":0}})",
+       TokenUsage{.input = 100,
+                  .output = 50,
+                  .cached_input = 40,
+                  .reasoning = 12,
+                  .cache_write_5m = 30,
+                  .audio_input = 20,
+                  .audio_output = 7}},
+      {"parts over their whole",
+       R"({"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"cache_write_tokens":9,)"
+       R"("audio_tokens":7},"completion_tokens_details":{"audio_tokens":4,"reasoning_tokens":5}})",
+       TokenUsage{.input = 5,
+                  .output = 3,
+                  .reasoning = 3,
+                  .cache_write_5m = 5,
+                  .audio_input = 5,
+                  .audio_output = 3}},
+      {"null and negative parts",
+       R"({"prompt_tokens":5,"completion_tokens":null,"prompt_tokens_details":{"cache_write_tokens":null,)"
+       R"("audio_tokens":-7,"cached_tokens":"3"}})",
+       TokenUsage{.input = 5}},
+      {"an absurd part",
+       R"({"prompt_tokens":5,"completion_tokens":3,"prompt_tokens_details":{"audio_tokens":1e300}})",
+       std::nullopt},
+      {"deepseek",
+       R"({"prompt_tokens":9,"completion_tokens":3,"prompt_cache_hit_tokens":6,"prompt_cache_miss_tokens":3})",
+       TokenUsage{.input = 9, .output = 3, .cached_input = 6}},
+      {"mistral", R"({"prompt_tokens":9,"completion_tokens":3,"num_cached_tokens":4})",
+       TokenUsage{.input = 9, .output = 3, .cached_input = 4}},
+      {"moonshot",
+       R"({"prompt_tokens":9,"completion_tokens":3,"cached_tokens":5,"prompt_tokens_details":{"cached_tokens":5}})",
+       TokenUsage{.input = 9, .output = 3, .cached_input = 5}},
       {"huge", R"({"prompt_tokens":5,"completion_tokens":99999999999999999})", std::nullopt},
       {"beyond integers", R"({"prompt_tokens":5,"completion_tokens":99999999999999999999999})",
        std::nullopt},
@@ -51,6 +87,34 @@ TEST_CASE("usage is read liberally and never absurdly") {
   CHECK_FALSE(response.is_error);
   CHECK(response.usage == row.want);
   if (!row.want) CHECK(response.content_bytes == 5);
+}
+
+TEST_CASE("an answer says in which tier it was served") {
+  struct Tier {
+    std::string value;
+    std::string want;
+  };
+  const auto row = GENERATE(values<Tier>({
+      {R"("flex")", "flex"},
+      {R"("priority")", "priority"},
+      {R"("default")", ""},
+      {R"("standard")", ""},
+      {R"("auto")", ""},
+      {R"("")", ""},
+      {"null", ""},
+      {"7", ""},
+      {R"({"x":1})", ""},
+      {R"("Flex tier")", ""},
+      {R"("a\u0000b")", ""},
+      {"\"" + std::string(33, 'a') + "\"", ""},
+  }));
+  INFO(row.value);
+  const Padded body(R"({"choices":[],"service_tier":)" + row.value +
+                    R"(,"usage":{"prompt_tokens":1}})");
+  const Response response = ScanResponse(Operation::kChat, body.view());
+  CHECK(response.is_object);
+  CHECK(response.service_tier == row.want);
+  CHECK(response.usage == TokenUsage{.input = 1});
 }
 
 TEST_CASE("answers that are no answers") {

@@ -75,6 +75,23 @@ TEST_CASE("usage in the last content event passes and counts") {
   CHECK(scanner.finish_seen());
 }
 
+TEST_CASE("the tier of a stream is the one that an event names") {
+  const auto event = [](const std::string& tier) {
+    return Data(R"({"choices":[{"delta":{"content":"\"service_tier\":\"no\""}}],"service_tier": )" +
+                tier + "}");
+  };
+  const std::string stream =
+      event("\"default\"") + event("null") + event("\"priority\"") + Data(kUsage) + Data("[DONE]");
+  for (const size_t step : {size_t{1}, size_t{7}, size_t{10'000}}) {
+    StreamScanner scanner(Operation::kChat, true);
+    Read(scanner, stream, step);
+    CHECK(scanner.service_tier() == "priority");
+  }
+  StreamScanner plain(Operation::kChat, true);
+  Read(plain, event("\"default\"") + event("\"" + std::string(100'000, 'a') + "\""), 1000);
+  CHECK(plain.service_tier().empty());
+}
+
 TEST_CASE("what an event's bytes mean") {
   struct Row {
     std::string name;
@@ -182,6 +199,18 @@ TEST_CASE("the end of the body completes a last event, and shows a cut one") {
   CHECK(scanner.mid_event() == row.mid_event);
   CHECK(scanner.done() == row.done);
   CHECK(seen.bytes == head + (row.forwarded ? row.tail : ""));
+}
+
+TEST_CASE("a byte order mark hides no line of the only event, which nothing ends") {
+  StreamScanner scanner(Operation::kChat, true);
+  const std::string stream =
+      "\xef\xbb\xbf"
+      "data: {\"a\":1}\ndata: " +
+      std::string(kUsage) + "\n";
+  const Seen seen = Read(scanner, stream, 9);
+  CHECK(seen.good);
+  CHECK(scanner.mid_event());
+  CHECK_FALSE(scanner.usage());
 }
 
 TEST_CASE("output tokens are estimated by events, or by bytes when events are large") {

@@ -20,7 +20,7 @@ std::string ManyKeys(int count, bool twice) {
   return body + "}";
 }
 
-struct Row {
+struct JsonRow {
   std::string name;
   std::string body;
   std::string want;  // part of the message; empty: accepted
@@ -28,7 +28,7 @@ struct Row {
 };
 
 TEST_CASE("the strict pass refuses what parsers read differently") {
-  const auto row = GENERATE(values<Row>({
+  const auto row = GENERATE(values<JsonRow>({
       {"plain", R"({"model":"cheap"})", ""},
       {"white space around", " \t\r\n{ \"model\" : \"cheap\" , \"a\" : [ 1 , { } ] } \n", ""},
       {"duplicate key", R"({"model":"cheap","model":"expensive"})", "duplicate",

@@ -46,7 +46,7 @@ TEST_CASE("appended records are read back in order, across segments") {
   for (int i = 0; i < 500; ++i) {
     auto attempt = meter.Start(SampleAttempt());
     REQUIRE(attempt.has_value());
-    CHECK(std::move(*attempt).Finish(SampleOutcome()) == 100'000 + 2'000 + 60'000);
+    CHECK(std::move(*attempt).Finish(SampleOutcome()).cost == 100'000 + 2'000 + 60'000);
     if (i % 20 == 0) journal.RunOnce();
   }
   journal.RunOnce();
@@ -176,6 +176,54 @@ TEST_CASE("a restart names its predecessor and settles its open attempts behind 
   CHECK(opened.journal->stats().uncommitted == 7);
 }
 
+TEST_CASE("a kill bills a stream that outgrew its estimate at what it last held") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    const int64_t seq = StartAndForget(*opened.journal, clock);
+    OutgrowAndForget(*opened.journal, clock, seq, 300);
+    OutgrowAndForget(*opened.journal, clock, seq, 600);
+    const int64_t ended = StartAndForget(*opened.journal, clock);
+    OutgrowAndForget(*opened.journal, clock, ended + 1, 900);  // of no attempt: changes nothing
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  const auto records = ReadAll(*opened.journal, first);
+  std::vector<int64_t> outputs;
+  std::vector<int64_t> holds;
+  for (const v1::UsageRecord& record : records) {
+    if (!record.has_abandoned()) continue;
+    outputs.push_back(record.abandoned().estimate().usage().output_tokens());
+    holds.push_back(record.abandoned().estimate().hold_nanos());
+  }
+  CHECK(outputs == std::vector<int64_t>{600, 50});
+  CHECK(holds == std::vector<int64_t>{100'000 + 600 * 2'000, 100'000 + 50 * 2'000});
+}
+
+TEST_CASE("an attempt journals what it outgrew to, and ends at that when it is dropped") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  {
+    Meter meter(*opened.journal, clock);
+    auto attempt = meter.Start(SampleAttempt());
+    attempt->Outgrow({.input = 100, .output = 400}, 0);
+  }
+  opened.journal->RunOnce();
+  const auto records = ReadAll(*opened.journal, opened.journal->incarnation());
+  REQUIRE(records.size() == 4);  // Hello, Started, outgrown, Finished
+  const v1::Started& outgrown = records[2].outgrown();
+  CHECK(outgrown.started_seq() == 2);
+  CHECK(outgrown.request_id() == "req-1");
+  CHECK(outgrown.attribution().team() == "support");
+  CHECK(outgrown.revision() == 7);
+  CHECK(outgrown.estimate().output_tokens() == 400);
+  CHECK(outgrown.reserved_nanos() == 100'000 + 400 * 2'000);
+  CHECK(records[3].finished().usage().output_tokens() == 400);
+}
+
 TEST_CASE("a second restart adds nothing to a closed journal, and what is committed goes") {
   const ScratchFolder folder;
   const ManualClock clock;
@@ -235,6 +283,7 @@ TEST_CASE("an open attempt is found after a kill though its segment was freed lo
       journal.MarkCommitted(journal.incarnation(), journal.stats().records, {});
       journal.RunOnce();
       if (round == 5) std::move(*ends_late).Finish(SampleOutcome());
+      if (round == 3 || round == 7) OutgrowAndForget(journal, clock, open_seq, 100 * round);
     }
     REQUIRE(journal.Read(journal.incarnation(), 1, INT64_MAX, 1)->front().seq > 800);
   }
@@ -246,6 +295,7 @@ TEST_CASE("an open attempt is found after a kill though its segment was freed lo
       std::ranges::find_if(records, [](const auto& record) { return record.has_abandoned(); });
   CHECK(abandoned->abandoned().started_seq() == open_seq);
   CHECK(abandoned->abandoned().estimate().request_id() == "req-1");
+  CHECK(abandoned->abandoned().estimate().usage().output_tokens() == 700);
   CHECK_FALSE(kinds.contains(v1::UsageRecord::kLost));
 }
 
@@ -387,10 +437,10 @@ TEST_CASE("a full journal with policy count serves on, and its sums arrive when 
     info.team = i % 2 == 0 ? "even" : "odd";
     auto attempt = meter.Start(info);
     REQUIRE(attempt.has_value());
-    spent += std::move(*attempt).Finish(SampleOutcome());
+    spent += std::move(*attempt).Finish(SampleOutcome()).cost;
     journal.RunOnce();
   }
-  spent += std::move(*journalled_start).Finish(SampleOutcome());
+  spent += std::move(*journalled_start).Finish(SampleOutcome()).cost;
   CHECK(journal.stats().full);
   CHECK(journal.stats().counted_ends > 1000);
   std::map<int64_t, v1::UsageRecord> seen;
@@ -442,7 +492,7 @@ TEST_CASE("nothing consumed costs nothing") {
   auto outcome = SampleOutcome();
   outcome.source = v1::USAGE_SOURCE_NONE;
   outcome.end = v1::END_UNREACHABLE;
-  CHECK(std::move(*meter.Start(SampleAttempt())).Finish(outcome) == 0);
+  CHECK(std::move(*meter.Start(SampleAttempt())).Finish(outcome).cost == 0);
 }
 
 TEST_CASE("the epoch survives a restart, retirement does not") {

@@ -91,10 +91,7 @@ inline AttemptInfo SampleAttempt() {
           .route = "tier",
           .model = "gpt",
           .provider = "openai",
-          .price = {.input = 1'000'000'000,
-                    .output = 2'000'000'000,
-                    .cached_input = 100'000'000,
-                    .known = true},
+          .price = SimplePrice(1'000'000'000, 2'000'000'000, 100'000'000),
           .estimate = {.input = 100, .output = 50},
           .revision = 7,
           .stream = true};
@@ -127,12 +124,30 @@ inline int64_t StartAndForget(Journal& journal, const Clock& clock) {
   return *seq;
 }
 
+// The same, when it came to hold more on the way.
+inline void OutgrowAndForget(Journal& journal, const Clock& clock, int64_t started_seq,
+                             int64_t output_tokens) {
+  const AttemptInfo info = SampleAttempt();
+  const TokenUsage covered{.input = info.estimate.input, .output = output_tokens};
+  RecordBuffer record;
+  EncodeStarted(clock.WallMs(),
+                {.request_id = info.request_id,
+                 .attempt_id = info.attempt_id,
+                 .attempt = info.attempt,
+                 .attribution = EncodeAttribution({.team = info.team, .key = info.key}),
+                 .reserved = CostOf(covered, info.price),
+                 .estimate = covered,
+                 .started_seq = started_seq},
+                record);
+  REQUIRE(journal.Append(record.view(), Journal::Kind::kOther).has_value());
+}
+
 // Finished attempts, with the upkeep that a journal of small segments needs in between.
 inline Nanos RunAttempts(Journal& journal, const Clock& clock, int n) {
   Meter meter(journal, clock);
   Nanos spent = 0;
   for (int i = 0; i < n; ++i) {
-    spent += std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
+    spent += std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome()).cost;
     if (i % 20 == 0) journal.RunOnce();
   }
   return spent;

@@ -40,7 +40,7 @@ TEST_CASE("standalone totals are exact while segments are dropped under them") {
     auto opened = OpenJournal(folder.path(), clock, Standalone());
     Meter meter(*opened.journal, clock);
     for (int i = 0; i < 1000; ++i) {
-      spent += std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
+      spent += std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome()).cost;
       clock.AdvanceMs(10'000);
       if (i % 10 == 0) opened.journal->RunOnce();
       if (i % 333 == 0) CHECK(Sum(folder.path()).second <= spent);

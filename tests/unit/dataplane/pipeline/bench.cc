@@ -32,6 +32,8 @@ v1::Provider MakeProvider(const std::string& name, uint16_t port) {
   return provider;
 }
 
+}  // namespace
+
 v1::Model MakeModel(const std::string& name, const std::string& provider) {
   v1::Model model;
   model.set_name(name);
@@ -51,7 +53,14 @@ v1::Route MakeRoute(const std::string& name, const std::vector<std::string>& mod
   return route;
 }
 
-}  // namespace
+v1::Budget MakeBudget(const std::string& name, Nanos limit) {
+  v1::Budget budget;
+  budget.set_name(name);
+  budget.set_id("id-" + name);
+  budget.set_limit_nanos(limit);
+  budget.set_window(v1::WINDOW_LIFETIME);
+  return budget;
+}
 
 FakeClient::FakeClient(std::string request_body)
     : request_body_(std::move(request_body)), request_bytes_(request_body_.size()) {
@@ -103,7 +112,8 @@ std::string FakeClient::Header(const std::string& name) const {
   return headers.substr(begin, headers.find("\r\n", begin) - begin);
 }
 
-Bench::Bench(OnDisconnect policy, PipelineLimits limits) {
+Bench::Bench(OnDisconnect policy, PipelineLimits limits, Setup setup)
+    : budgets({.instance = "test", .holder = "holder", .standalone = setup.standalone}, clock) {
   folder_ = (std::filesystem::temp_directory_path() / ("spillway-pipeline-" + FastId())).string();
   OpenJournal();
   meter = std::make_unique<Meter>(*journal, clock);
@@ -111,9 +121,13 @@ Bench::Bench(OnDisconnect policy, PipelineLimits limits) {
   pipeline = std::make_unique<Pipeline>(loop, PipelineServices{.meter = *meter,
                                                                .telemetry = telemetry->shard(0),
                                                                .upstream = pool,
+                                                               .estimator = estimator,
+                                                               .budgets = &budgets,
+                                                               .rate_limits = &rate_limits,
+                                                               .names = &names,
                                                                .on_disconnect = policy,
                                                                .limits = limits});
-  loop.snapshot = MakeSnapshot();
+  loop.snapshot = MakeSnapshot(setup);
 }
 
 Bench::~Bench() {
@@ -138,7 +152,7 @@ void Bench::OpenJournal() {
   journal = *std::move(opened);
 }
 
-std::shared_ptr<const Snapshot> Bench::MakeSnapshot() {
+std::shared_ptr<const Snapshot> Bench::MakeSnapshot(const Setup& setup) {
   std::vector<std::string> bytes;
   std::vector<std::pair<v1::Kind, std::string>> names;
   AddEntry(v1::KIND_PROVIDER, MakeProvider("pa", a.port()), bytes, names);
@@ -149,6 +163,11 @@ std::shared_ptr<const Snapshot> Bench::MakeSnapshot() {
   AddEntry(v1::KIND_ROUTE, MakeRoute("both", {"a", "b"}, 2), bytes, names);
   AddEntry(v1::KIND_ROUTE, MakeRoute("keys", {"a"}, 2), bytes, names);
   AddEntry(v1::KIND_ROUTE, MakeRoute("vendor/with-slash", {"a"}, 1), bytes, names);
+  for (const v1::Model& model : setup.models) AddEntry(v1::KIND_MODEL, model, bytes, names);
+  for (const v1::Route& route : setup.routes) AddEntry(v1::KIND_ROUTE, route, bytes, names);
+  for (const v1::Budget& budget : setup.budgets) AddEntry(v1::KIND_BUDGET, budget, bytes, names);
+  for (const v1::RateLimit& limit : setup.rate_limits)
+    AddEntry(v1::KIND_RATE_LIMIT, limit, bytes, names);
   v1::Organization organization;
   organization.set_name("acme");
   AddEntry(v1::KIND_ORGANIZATION, organization, bytes, names);
@@ -160,6 +179,7 @@ std::shared_ptr<const Snapshot> Bench::MakeSnapshot() {
   key.set_name("bot");
   key.set_team("support");
   key.set_feature("chat");
+  for (const std::string& route : setup.key_routes) key.add_routes(route);
   v1::KeySecret* secret = key.add_secrets();
   secret->set_public_id("abcdefghijkl");
   secret->set_sha256(std::string(AsBytes(Sha256(kSecret))));
@@ -229,6 +249,16 @@ void Bench::Settle() {
   }
 }
 
+std::optional<Nanos> Bench::Charged() const {
+  const std::vector<v1::Closed> closing = budgets.Closing();
+  if (closing.empty()) return std::nullopt;
+  Nanos charged = 0;
+  for (const v1::Closed& closed : closing) {
+    for (const v1::AccountCharge& account : closed.accounts()) charged += account.charged();
+  }
+  return charged;
+}
+
 std::vector<Billed> Bench::Bills() {
   journal->RunOnce();
   Result<std::vector<StoredRecord>> records =
@@ -240,12 +270,14 @@ std::vector<Billed> Bench::Bills() {
     v1::UsageRecord record;
     record.ParseFromString(stored.bytes);
     if (record.has_started()) {
-      bills.push_back({.started = record.started(), .finished = {}});
+      bills.push_back({.started = record.started(), .outgrown = {}, .finished = {}});
       seqs.push_back(stored.seq);
     }
-    if (!record.has_finished()) continue;
     for (size_t i = 0; i < seqs.size(); ++i) {
-      if (seqs[i] == record.finished().started_seq()) bills[i].finished = record.finished();
+      if (record.has_outgrown() && seqs[i] == record.outgrown().started_seq())
+        bills[i].outgrown = record.outgrown();
+      if (record.has_finished() && seqs[i] == record.finished().started_seq())
+        bills[i].finished = record.finished();
     }
   }
   return bills;

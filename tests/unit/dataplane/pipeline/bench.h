@@ -3,12 +3,17 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "dataplane/budgets/budgets.h"
+#include "dataplane/budgets/estimator.h"
 #include "dataplane/exchange/timer_wheel.h"
+#include "dataplane/limits/limits.h"
 #include "dataplane/metering/journal.h"
 #include "dataplane/metering/meter.h"
+#include "dataplane/pipeline/distinct_names.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/telemetry/telemetry.h"
 #include "dataplane/upstream/pool.h"
@@ -17,6 +22,14 @@
 #include "tests/unit/dataplane/upstream/scripted_provider.h"
 
 namespace spillway {
+
+// What a test asks, and what a provider answers it, when it does not matter.
+inline constexpr const char* kChat = "/v1/chat/completions";
+inline const std::string kAnswer =
+    R"({"choices":[{"message":{"content":"ok"}}],"usage":{"prompt_tokens":10,"completion_tokens":5}})";
+inline std::string Chat(const std::string& model, const std::string& more = R"(,"max_tokens":8)") {
+  return R"({"model":")" + model + R"(","messages":[{"role":"user","content":"hi"}])" + more + "}";
+}
 
 // The client's side of one exchange, kept in memory.
 class FakeClient final : public ResponseWriter, public BodyReader {
@@ -59,17 +72,32 @@ class FakeClient final : public ResponseWriter, public BodyReader {
 // One attempt, as the journal has it.
 struct Billed {
   v1::Started started;
+  v1::Started outgrown;   // the last one
   v1::Finished finished;  // end END_REASON_UNSPECIFIED: not finished
 };
 
+// What a bench is configured with besides its own resources.
+struct Setup {
+  std::vector<v1::Budget> budgets = {};
+  std::vector<v1::RateLimit> rate_limits = {};
+  std::vector<v1::Route> routes = {};
+  std::vector<v1::Model> models = {};
+  std::vector<std::string> key_routes = {};  // the key's allow-list; empty: everything
+  bool standalone = true;  // false: budgets need a control plane, and there is none
+};
+
 // A pipeline with real stages, a real journal in a temporary folder, and two scripted providers on
-// loopback. Models a and b (one each), routes: both (a, then b), keys (a with two credentials).
+// loopback. Models a and b (one each; a token of input costs 1,000 nano-dollars, one of output
+// 2,000), routes: both (a, then b), keys (a with two credentials). Budgets hold their whole limit
+// here, as without a control plane.
 class Bench {
  public:
   static constexpr const char* kSecret =
       "sk-sw-abcdefghijkl-0123456789012345678901234567890123456789012";
 
-  explicit Bench(OnDisconnect policy = OnDisconnect::kCancel, PipelineLimits limits = {});
+  explicit Bench(OnDisconnect policy = OnDisconnect::kCancel, PipelineLimits limits = {},
+                 Setup setup = {});
+  explicit Bench(Setup setup) : Bench(OnDisconnect::kCancel, {}, std::move(setup)) {}
   ~Bench();
 
   // One request from its head to its end.
@@ -95,6 +123,8 @@ class Bench {
   // Runs the loop until everything that can happen has happened.
   void Settle();
   std::vector<Billed> Bills();
+  // What the budgets were charged, all accounts together; nullopt while something is reserved.
+  std::optional<Nanos> Charged() const;
 
   ManualClock clock;
   Loop loop{clock};
@@ -104,13 +134,22 @@ class Bench {
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Meter> meter;
   std::unique_ptr<Telemetry> telemetry;
+  Estimator estimator;
+  Budgets budgets;
+  RateLimits rate_limits{{}, clock};
+  DistinctNames names{clock};
   std::unique_ptr<Pipeline> pipeline;
 
  private:
   void OpenJournal();
-  std::shared_ptr<const Snapshot> MakeSnapshot();
+  std::shared_ptr<const Snapshot> MakeSnapshot(const Setup& setup);
 
   std::string folder_;
 };
+
+v1::Model MakeModel(const std::string& name, const std::string& provider);
+v1::Route MakeRoute(const std::string& name, const std::vector<std::string>& models, int attempts);
+// For ever, over everything, on_exhausted reject, on_overrun finish: what a test changes.
+v1::Budget MakeBudget(const std::string& name, Nanos limit);
 
 }  // namespace spillway

@@ -10,9 +10,6 @@ namespace spillway {
 
 using Steps = std::vector<ScriptedProvider::Step>;
 
-inline constexpr const char* kChat = "/v1/chat/completions";
-inline const std::string kAnswer =
-    R"({"choices":[{"message":{"content":"ok"}}],"usage":{"prompt_tokens":10,"completion_tokens":5}})";
 inline const std::string kEvents =
     "data: "
     "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ok\"},\"finish_reason\":\"stop\"}]}\n\n"

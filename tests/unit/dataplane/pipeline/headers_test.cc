@@ -78,7 +78,7 @@ TEST_CASE("of a provider's headers the client sees the allowed ones") {
                   {"Location", "http://evil"},
                   {"x-internal", "1"}};
   std::string out;
-  AppendProviderHeaders(out, head);
+  AppendProviderHeaders(out, head, /*own_limits=*/false);
   CHECK(out ==
         "x-spillway-upstream-request-id: r-9\r\n"
         "openai-processing-ms: 12\r\n"
@@ -87,6 +87,10 @@ TEST_CASE("of a provider's headers the client sees the allowed ones") {
         "retry-after-ms: 2500\r\n"
         "x-ratelimit-limit-requests: 60\r\n"
         "x-should-retry: true\r\n");
+  out.clear();
+  AppendProviderHeaders(out, head, /*own_limits=*/true);
+  CHECK(out.find("x-ratelimit-") == std::string::npos);
+  CHECK(out.find("x-should-retry: true\r\n") != std::string::npos);
 }
 
 TEST_CASE("retry-after is read as milliseconds") {

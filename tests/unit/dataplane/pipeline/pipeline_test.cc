@@ -7,22 +7,21 @@
 namespace spillway {
 namespace {
 
-constexpr const char* kChat = "/v1/chat/completions";
-const std::string kAnswer =
+const std::string kChatAnswer =
     R"({"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":{"cached_tokens":40}}})";
 
-std::string Chat(const std::string& model, const std::string& more = "") {
+std::string ChatCall(const std::string& model, const std::string& more = "") {
   return R"({"model":")" + model + R"(","messages":[{"role":"user","content":"hi"}])" + more + "}";
 }
 
 TEST_CASE("a call is answered with the provider's bytes and billed by its usage") {
   Bench bench;
   bench.a.Next({Send(JsonAnswer(
-      200, kAnswer, "x-request-id: up-1\r\nopenai-processing-ms: 5\r\nSet-Cookie: s\r\n"))});
-  const auto asked = bench.Call(kChat, Chat("both", R"(,"unknown_field":[1,2])"));
+      200, kChatAnswer, "x-request-id: up-1\r\nopenai-processing-ms: 5\r\nSet-Cookie: s\r\n"))});
+  const auto asked = bench.Call(kChat, ChatCall("both", R"(,"unknown_field":[1,2])"));
   const FakeClient& client = asked->client;
   CHECK(client.status == 200);
-  CHECK(client.body == kAnswer);
+  CHECK(client.body == kChatAnswer);
   CHECK(client.content_type == "application/json");
   CHECK(client.Header("x-request-id") == "req-1");
   CHECK(client.Header("x-spillway-upstream-request-id") == "up-1");
@@ -40,7 +39,7 @@ TEST_CASE("a call is answered with the provider's bytes and billed by its usage"
   const ScriptedProvider::Request& sent = bench.a.requests()[0];
   CHECK(sent.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
   CHECK(sent.Header("Authorization") == "Bearer secret-pa-main");
-  CHECK(sent.body == Chat("upstream-a", R"(,"unknown_field":[1,2])"));
+  CHECK(sent.body == ChatCall("upstream-a", R"(,"unknown_field":[1,2])"));
 
   const std::vector<Billed> bills = bench.Bills();
   REQUIRE(bills.size() == 1);
@@ -70,8 +69,8 @@ TEST_CASE("a call is answered with the provider's bytes and billed by its usage"
 
 TEST_CASE("the journal knows of a call before the provider does") {
   Bench bench;
-  bench.a.Next({Hold(), Send(JsonAnswer(200, kAnswer))});
-  const auto asked = bench.Ask(kChat, Chat("a", R"(,"max_tokens":7,"n":2)"));
+  bench.a.Next({Hold(), Send(JsonAnswer(200, kChatAnswer))});
+  const auto asked = bench.Ask(kChat, ChatCall("a", R"(,"max_tokens":7,"n":2)"));
   REQUIRE(RunUntil(bench.loop, [&] { return bench.a.holding() == 1; }));
   const std::vector<Billed> open = bench.Bills();
   REQUIRE(open.size() == 1);
@@ -87,10 +86,10 @@ TEST_CASE("the journal knows of a call before the provider does") {
 TEST_CASE("usage that is missing is estimated, usage that is zero stays zero") {
   Bench bench;
   bench.a.Next({Send(JsonAnswer(200, R"({"choices":[{"message":{"content":"12345678"}}]})"))});
-  CHECK(bench.Call(kChat, Chat("a"))->client.status == 200);
+  CHECK(bench.Call(kChat, ChatCall("a"))->client.status == 200);
   bench.a.Next({Send(
       JsonAnswer(200, R"({"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}})"))});
-  CHECK(bench.Call(kChat, Chat("a"))->client.Header("x-spillway-cost-usd") == "0");
+  CHECK(bench.Call(kChat, ChatCall("a"))->client.Header("x-spillway-cost-usd") == "0");
   const std::vector<Billed> bills = bench.Bills();
   REQUIRE(bills.size() == 2);
   CHECK(bills[0].finished.source() == v1::USAGE_SOURCE_ESTIMATED);
@@ -113,11 +112,11 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
     const char* code;
   };
   const Row rows[] = {
-      {"no key", Method::kPost, kChat, Chat("a"), {}, false, 401, "invalid_api_key"},
+      {"no key", Method::kPost, kChat, ChatCall("a"), {}, false, 401, "invalid_api_key"},
       {"wrong key",
        Method::kPost,
        kChat,
-       Chat("a"),
+       ChatCall("a"),
        {{"Authorization", "Bearer nope"}},
        false,
        401,
@@ -134,11 +133,11 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
        true,
        400,
        "duplicate_key"},
-      {"unknown model", Method::kPost, kChat, Chat("nope"), {}, true, 404, "model_not_found"},
+      {"unknown model", Method::kPost, kChat, ChatCall("nope"), {}, true, 404, "model_not_found"},
       {"gzip",
        Method::kPost,
        kChat,
-       Chat("a"),
+       ChatCall("a"),
        {{"Content-Encoding", "gzip"}},
        true,
        415,
@@ -146,7 +145,7 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
       {"bad timeout",
        Method::kPost,
        kChat,
-       Chat("a"),
+       ChatCall("a"),
        {{"x-spillway-timeout-ms", "soon"}},
        true,
        400,
@@ -177,7 +176,7 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
 TEST_CASE("without configuration nothing is served, and nobody is told that a key is wrong") {
   Bench bench;
   bench.loop.snapshot.reset();
-  const auto asked = bench.Call(kChat, Chat("a"));
+  const auto asked = bench.Call(kChat, ChatCall("a"));
   CHECK(asked->client.status == 503);
   CHECK(asked->x->record.refusal == "not_ready");
 }
@@ -221,9 +220,9 @@ TEST_CASE("a refusal that the server found is answered and recorded like any oth
 
 TEST_CASE("a configuration that comes in the middle of a call does not mix with it") {
   Bench bench;
-  bench.a.Next({Hold(), Send(JsonAnswer(200, kAnswer))});
+  bench.a.Next({Hold(), Send(JsonAnswer(200, kChatAnswer))});
   const std::weak_ptr<const Snapshot> old = bench.loop.snapshot;
-  const auto asked = bench.Ask(kChat, Chat("a"));
+  const auto asked = bench.Ask(kChat, ChatCall("a"));
   REQUIRE(RunUntil(bench.loop, [&] { return bench.a.holding() == 1; }));
   bench.loop.snapshot.reset();
   CHECK(old.expired());  // a call under way keeps its plan, not the snapshot

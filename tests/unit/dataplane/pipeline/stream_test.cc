@@ -8,8 +8,6 @@ namespace {
 
 using Steps = std::vector<ScriptedProvider::Step>;
 
-constexpr const char* kChat = "/v1/chat/completions";
-
 std::string Event(const std::string& content, const std::string& finish = "null") {
   return R"(data: {"choices":[{"index":0,"delta":{"content":")" + content +
          R"("},"finish_reason":)" + finish + "}]}\n\n";
@@ -83,7 +81,7 @@ TEST_CASE("a stream in single bytes arrives whole") {
   CHECK(asked->client.ended);
 }
 
-struct Row {
+struct StreamRow {
   const char* name;
   Steps steps;             // behind a first event
   int64_t pass_ms;         // while the provider holds
@@ -97,7 +95,7 @@ struct Row {
 TEST_CASE("however a stream ends, it is billed, and never looks finished when it is not") {
   const std::string in_band =
       "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
-  const Row rows[] = {
+  const StreamRow rows[] = {
       {"U8 stalled",
        {Hold(), PeerClose()},
        3'100,
@@ -219,7 +217,7 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
        v1::USAGE_SOURCE_ESTIMATED,
        1},
   };
-  for (const Row& row : rows) {
+  for (const StreamRow& row : rows) {
     DYNAMIC_SECTION(row.name) {
       Bench bench;
       Steps steps = {Send(StreamHead() + Chunk(Event("one"))), Hold()};

@@ -65,7 +65,8 @@ PipelineFacts& Facts() {
 std::unique_ptr<Pipeline> MakeScriptedPipeline(Loop& loop) {
   return std::make_unique<Pipeline>(loop, PipelineServices{.meter = Unused<Meter>(),
                                                            .telemetry = Unused<TelemetryShard>(),
-                                                           .upstream = Unused<UpstreamPool>()});
+                                                           .upstream = Unused<UpstreamPool>(),
+                                                           .estimator = Unused<Estimator>()});
 }
 
 Pipeline::Pipeline(Loop& loop, PipelineServices services) : loop_(loop), services_(services) {}

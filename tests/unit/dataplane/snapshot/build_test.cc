@@ -67,8 +67,9 @@ TEST_CASE("a full state becomes providers, models, routes and keys") {
   REQUIRE(provider.credentials.size() == 1);
   CHECK(provider.credentials[0].api_key == "sk-upstream");
   CHECK(provider.connect_timeout_ms == 2'000);
-  CHECK(chat->targets[0].model->price.known);
-  CHECK(chat->targets[0].model->price.cached_input == 250'000'000);
+  REQUIRE(chat->targets[0].model->price != nullptr);
+  CHECK(chat->targets[0].model->price->standard.base.cached_input == 250'000'000);
+  CHECK_FALSE(chat->targets[0].model->unpriced);
 
   const auto small = snapshot->FindRoute("small");
   REQUIRE(small != nullptr);
@@ -176,8 +177,8 @@ TEST_CASE("what does not hold together is refused, with the reason") {
       {"a bad name", [](FakeControlPlane& cp) { cp.PutRaw(v1::KIND_KEY, "a\nb", "x"); },
        RefusalClass::kInvalid, "0x610a62"},
       {"a kind of a later version",
-       [](FakeControlPlane& cp) { cp.PutRaw(static_cast<v1::Kind>(8), "b", "x"); },
-       RefusalClass::kInvalid, "kind 8"},
+       [](FakeControlPlane& cp) { cp.PutRaw(static_cast<v1::Kind>(10), "b", "x"); },
+       RefusalClass::kInvalid, "kind 10"},
       {"no kind", [](FakeControlPlane& cp) { cp.PutRaw(v1::KIND_UNSPECIFIED, "b", "x"); },
        RefusalClass::kInvalid, "kind 0"},
       {"an entry too large",

@@ -48,6 +48,27 @@ TEST_CASE("an access line has every fact of the request, in a fixed order") {
       "\"request_bytes\":2048,\"response_bytes\":512,\"revision\":7}\n");
 }
 
+TEST_CASE("an access line says what limited a request, and its rarer tokens") {
+  AccessRecord record;
+  record.status = 200;
+  record.limit = "budget/dear";
+  record.downgraded = "mini";
+  record.budget_warning = "soft";
+  record.usage = {.input = 9,
+                  .cache_write_5m = 1,
+                  .cache_write_1h = 2,
+                  .audio_input = 3,
+                  .audio_output = 4,
+                  .images = 5};
+  std::string line;
+  AppendAccessLine(line, "t", "r", record, 0);
+  CAPTURE(line);
+  CHECK(line.find(R"("limit":"budget/dear","downgraded":"mini","budget_warning":"soft",)") !=
+        line.npos);
+  CHECK(line.find(R"("cache_write_5m_tokens":1,"cache_write_1h_tokens":2,"audio_input_tokens":3,)"
+                  R"("audio_output_tokens":4,"images":5,)") != line.npos);
+}
+
 TEST_CASE("text without a value is left out, numbers never are") {
   std::string line = "before\n";
   AccessRecord record;

@@ -88,6 +88,34 @@ AccessRecord Served() {
   return record;
 }
 
+TEST_CASE("what budgets and limits did is counted by their names") {
+  Bench bench;
+  Telemetry telemetry({&bench.loop}, nullptr);
+  const auto record = [&](const char* limit, const char* downgraded, const char* warning,
+                          int attempts) {
+    Exchange x = bench.MakeExchange(10);
+    x.record.limit = limit;
+    x.record.downgraded = downgraded;
+    x.record.budget_warning = warning;
+    x.record.attempts = attempts;
+    telemetry.shard(0).Record(x);
+  };
+  record("budget/day", "", "", 0);
+  record("budget/day", "", "", 0);
+  record("budget/day", "mini", "", 1);
+  record("rate_limit/hour", "", "", 0);
+  record("", "", "soft", 1);
+  record("", "", "", 1);
+  const std::string text = Scrape(telemetry);
+  CAPTURE(text);
+  CHECK(HasLine(text,
+                R"(spillway_limited_requests_total{limit="budget/day",action="downgraded"} 1)"));
+  CHECK(HasLine(text, R"(spillway_limited_requests_total{limit="budget/day",action="refused"} 2)"));
+  CHECK(HasLine(text, R"(spillway_limited_requests_total{limit="budget/soft",action="warned"} 1)"));
+  CHECK(HasLine(text,
+                R"(spillway_limited_requests_total{limit="rate_limit/hour",action="refused"} 1)"));
+}
+
 TEST_CASE("counters of every loop are merged at scrape") {
   Bench bench;
   Loop second(bench.clock);

@@ -15,7 +15,7 @@ class Running {
  public:
   Running(Loop& loop, Task<T> task) : loop_(loop) {
     boost::asio::co_spawn(loop.io.get_executor(), std::move(task),
-                          [this](std::exception_ptr failed, T value) {
+                          [this](const std::exception_ptr& failed, T value) {
                             if (failed) std::rethrow_exception(failed);
                             value_ = std::move(value);
                           });

@@ -167,6 +167,19 @@ TEST_CASE("a kept connection that was closed is found out") {
   }
 }
 
+// TCP acknowledges late on a connection that is used to and fro: the provider may have read the
+// request, and acted on it, before it resets.
+TEST_CASE("a reset on a kept connection does not prove that the request never arrived") {
+  Bench b;
+  for (int i = 0; i < 30; ++i) {
+    b.provider.Next({Send(JsonAnswer(200, "{}"))});
+    REQUIRE(Await(b.loop, CallOnce(b)) == "200 {}");
+  }
+  b.provider.Next({ResetIt()});
+  CHECK(Await(b.loop, CallOnce(b)) == "upstream_truncated reused");
+  CHECK(b.provider.requests().size() == 31);
+}
+
 TEST_CASE("what a provider says unasked reaches no later caller") {
   Bench b;
   b.provider.Next({Send(JsonAnswer(200, "{}"))});

@@ -1,0 +1,110 @@
+#include "controlplane/budgets/young_budgets.h"
+
+#include <algorithm>
+
+#include "controlplane/budgets/scope_match.h"
+#include "controlplane/ledger/keys.h"
+
+namespace spillway {
+
+namespace {
+
+// The names of a scope or a call, the most telling first; with the dimension before each.
+template <typename Names>
+std::vector<std::string> NamesOf(const Names& names) {
+  std::vector<std::string> list;
+  const auto add = [&list](char dimension, const std::string& name) {
+    if (!name.empty()) list.push_back(std::string(1, dimension) + name);
+  };
+  add('k', names.key());
+  add('u', names.user());
+  add('t', names.team());
+  add('f', names.feature());
+  add('r', names.route());
+  add('m', names.model());
+  add('p', names.provider());
+  add('o', names.organization());
+  return list;
+}
+
+}  // namespace
+
+int64_t WindowStartOf(const v1::Budget& budget, int64_t time_ms) {
+  return WindowAt(static_cast<WindowKind>(budget.window()), budget.rolling_hours(),
+                  budget.time_zone(), time_ms)
+      .start_s;
+}
+
+void YoungBudgets::Add(Young young) {
+  young_.push_back(std::move(young));
+  Index();
+}
+
+void YoungBudgets::Remove(const std::string& budget_id) {
+  std::erase_if(young_, [&](const Young& young) { return young.budget.id() == budget_id; });
+  Index();
+}
+
+void YoungBudgets::DropGrown(int64_t now_ns) {
+  if (std::erase_if(young_, [now_ns](const Young& young) { return young.until_ns <= now_ns; }) > 0)
+    Index();
+}
+
+void YoungBudgets::Restore() {
+  for (auto& [budget_id, open] : taken_)
+    for (Young& young : young_)
+      if (young.budget.id() == budget_id) young.outstanding.insert(open);
+  taken_.clear();
+}
+
+void YoungBudgets::Index() {
+  by_name_.clear();
+  nameless_.clear();
+  for (size_t i = 0; i < young_.size(); ++i) {
+    const std::vector<std::string> names = NamesOf(young_[i].budget.scope());
+    (names.empty() ? nameless_ : by_name_[names.front()]).push_back(i);
+  }
+}
+
+std::vector<YoungBudgets::Missed> YoungBudgets::Of(const ChargeSink::Settlement& settlement,
+                                                   int sign) {
+  std::vector<Missed> missed;
+  for (const size_t at : nameless_) Settle(young_[at], settlement, sign, missed);
+  if (by_name_.empty()) return missed;
+  for (const std::string& name : NamesOf(settlement.who)) {
+    const auto named = by_name_.find(name);
+    if (named == by_name_.end()) continue;
+    for (const size_t at : named->second) Settle(young_[at], settlement, sign, missed);
+  }
+  return missed;
+}
+
+void YoungBudgets::Settle(Young& young, const ChargeSink::Settlement& settlement, int sign,
+                          std::vector<Missed>& missed) {
+  const int64_t time_s = settlement.time_ms / 1000;
+  if (time_s < young.window.start_s || time_s >= young.window.end_s) return;
+  const bool named = std::ranges::any_of(settlement.charges, [&](const auto& charge) {
+    return charge.account->budget_id() == young.budget.id();
+  });
+  if (named) return;
+  const auto subject = SubjectIn(young.budget.scope(), settlement.who);
+  if (!subject) return;
+  Nanos delta = sign * settlement.cost;
+  if (!young.outstanding.empty() && settlement.started_seq > 0) {
+    const auto open =
+        young.outstanding.find(ledger::OpenKey(settlement.holder.packed, settlement.started_seq));
+    if (open != young.outstanding.end()) {
+      delta -= open->second;
+      taken_.emplace_back(young.budget.id(), *open);
+      young.outstanding.erase(open);
+    }
+  }
+  if (delta == 0) return;
+  Missed& one = missed.emplace_back();
+  one.account.set_budget_id(young.budget.id());
+  one.account.set_subject(std::string(*subject));
+  one.account.set_window_start_s(WindowStartOf(young.budget, settlement.time_ms));
+  one.delta = delta;
+}
+
+}  // namespace spillway
