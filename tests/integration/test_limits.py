@@ -1,8 +1,6 @@
 """Rate limits over three data planes: ten periods admit ten limits, whoever is asked and however the load comes."""
 import http.client
 import json
-import os
-import pathlib
 import threading
 import time
 import unittest
@@ -13,9 +11,6 @@ from process import wait_until
 LIMIT = 40        # requests of a second
 TOKENS = 60       # of every answer
 PERIODS = 10
-# Programs under a sanitizer cannot be offered everything in time: there, what must not be exceeded is
-# asserted, and that everything is used is not.
-FULL_SPEED = not {"asan", "tsan"} & set(pathlib.Path(os.environ.get("SPILLWAY_BUILD", "")).parts)
 # A period begins with the first request it counts; offers end a little before the end of the last one.
 MARGIN_S = 0.15
 # Every offer has limits of its own, whose first period begins with it.
@@ -143,10 +138,6 @@ class RateLimits(unittest.TestCase):
         return cls.cluster.chat(cls.key, "mock-small", data_plane=name, max_completion_tokens=TOKENS,
                                 headers={"x-spillway-metadata": json.dumps({"feature": feature})})
 
-    def assertUsed(self, admitted, least):
-        if FULL_SPEED:
-            self.assertGreaterEqual(admitted, least)
-
     @classmethod
     def wait_live(cls, count):
         """Until every data plane counts three and hears that many of them, itself included."""
@@ -169,10 +160,10 @@ class RateLimits(unittest.TestCase):
         offers = self.offer("connected", SCHEDULES)
         for kind in ("steady", "bursts", "one"):
             with self.subTest(kind):
-                self.assertUsed(offers[kind].admitted, 0.98 * PERIODS * LIMIT)
+                self.assertGreaterEqual(offers[kind].admitted, 0.98 * PERIODS * LIMIT)
                 self.assertLessEqual(offers[kind].admitted, 1.02 * PERIODS * LIMIT)
         with self.subTest("words"):
-            self.assertUsed(offers["words"].tokens, 0.98 * PERIODS * LIMIT * TOKENS)
+            self.assertGreaterEqual(offers["words"].tokens, 0.98 * PERIODS * LIMIT * TOKENS)
             self.assertLessEqual(offers["words"].tokens, 1.02 * PERIODS * LIMIT * TOKENS)
 
     def test_2_headers_tell_the_tightest_limit_and_when_to_come_back(self):
@@ -207,14 +198,14 @@ class RateLimits(unittest.TestCase):
         for kind in ("steady", "bursts", "one"):
             with self.subTest(kind):
                 self.assertLessEqual(offers[kind].admitted, PERIODS * LIMIT)
-        self.assertUsed(offers["steady"].admitted, 0.9 * PERIODS * LIMIT)
+        self.assertGreaterEqual(offers["steady"].admitted, 0.9 * PERIODS * LIMIT)
         self.assertLessEqual(offers["words"].tokens, PERIODS * LIMIT * TOKENS)
         # And from the first request on: every data plane has its share.
         offers = self.offer("alone", SCHEDULES)
         for kind in ("steady", "bursts", "one"):
             with self.subTest(f"{kind}, alone"):
                 self.assertLessEqual(offers[kind].admitted, PERIODS * LIMIT)
-        self.assertUsed(offers["steady"].admitted, 0.95 * PERIODS * LIMIT)
+        self.assertGreaterEqual(offers["steady"].admitted, 0.95 * PERIODS * LIMIT)
         self.assertLessEqual(offers["words"].tokens, PERIODS * LIMIT * TOKENS)
 
 
