@@ -154,12 +154,27 @@ void LimitEntry::BeginRound(uint64_t now_round) {
 
 void LimitEntry::Reweigh() {
   for (PeerUse& use : peers) {
-    for (const Kind kind : {kRequests, kTokens}) {
-      const int64_t theirs = std::min(use.recent[kind], kLimitMax);
-      use.weight[kind] = theirs >= recent[kind] ? (theirs > 0 ? kWeightOne : 0)
-                                                : theirs * kWeightOne / recent[kind];
-    }
+    for (const Kind kind : {kRequests, kTokens}) Weigh(use, kind, recent[kind]);
   }
+}
+
+void LimitEntry::Weigh(PeerUse& use, Kind kind, int64_t ours) {
+  const int64_t theirs = std::min(use.recent[kind], kLimitMax);
+  use.weight[kind] = theirs >= ours ? (theirs > 0 ? kWeightOne : 0) : theirs * kWeightOne / ours;
+}
+
+// So much of what was assumed of the peer is known now, and must not count twice: as much of our
+// own use is matched. Like is weighed with like, its use as heard and ours up to there.
+void LimitEntry::Match(PeerUse& use, Kind kind, int64_t claim) const {
+  use.recent[kind] += claim;
+  const auto ours = [&] {
+    return recent[kind] - std::max<int64_t>(paced[kind] - use.base[kind], 0);
+  };
+  Weigh(use, kind, ours());
+  const int64_t matched =
+      std::min(claim, kLimitMax) * kWeightOne / std::max<int64_t>(use.weight[kind], 1);
+  use.base[kind] = std::min(use.base[kind] + matched, paced[kind]);
+  Weigh(use, kind, ours());
 }
 
 int64_t LimitEntry::Hidden(Kind kind) const {
@@ -291,7 +306,7 @@ void LimitEntry::Apply(const PeerReport& report, PeerUse& use, bool first, Kind 
   const int64_t claim = std::clamp(change, -use.claimed[kind], most);
   if (claim > 0) {
     bucket.TakeRemote(claim, FloorPeriods());
-    use.recent[kind] += claim;
+    Match(use, kind, claim);
     used = true;
   } else if (claim < 0) {
     bucket.GiveBackRemote(-claim);
@@ -319,7 +334,6 @@ void LimitEntry::Hear(const PeerReport& report, int64_t now_ns) {
   Apply(report, use, first, kTokens);
   use.running = std::clamp<int64_t>(report.running, 0, kLimitMax);
   use.base[kRunning] = std::min(before[kRunning], paced[kRunning]);
-  Reweigh();
 }
 
 LimitStandings LimitEntry::Standings(int64_t now_ns) const {

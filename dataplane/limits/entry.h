@@ -41,7 +41,7 @@ struct PeerUse {
   std::array<int64_t, 2> claimed{};  // what it may take back
   std::array<int64_t, 2> recent{};   // its use, halved with every period
   std::array<int64_t, 2> weight{};   // recent, by our own: 0..256
-  std::array<int64_t, 3> base{};     // LimitEntry::paced up to which it was heard
+  std::array<int64_t, 3> base{};     // LimitEntry::paced that is matched by what was heard of it
 };
 
 // An entry's totals as one gossip message of ours told them.
@@ -54,9 +54,9 @@ struct ToldTotals {
 // The state of one limit for one subject. Its shard's lock guards everything.
 //
 // How far peers may have got since they were heard is not known. It is assumed to be what this data
-// plane took meanwhile, by the proportion of their use to ours in the last periods: so the last
-// part of a limit is shared out by that, and what one does not use goes to the others within a
-// round of gossip.
+// plane took meanwhile, by the proportion of their use to ours in the last periods, less what they
+// have said of it since: so the last part of a limit is shared out by that, and what one does not
+// use goes to the others within a round of gossip.
 struct LimitEntry {
   static constexpr int64_t kUnheardNs = 20'000'000;
   enum Kind : size_t { kRequests = 0, kTokens = 1, kRunning = 2 };
@@ -134,6 +134,8 @@ struct LimitEntry {
   void Open(int64_t start_ns, int64_t now_ns);
   void BeginRound(uint64_t now_round);
   void Reweigh();
+  static void Weigh(PeerUse& use, Kind kind, int64_t ours);
+  void Match(PeerUse& use, Kind kind, int64_t claim) const;
   int64_t Hidden(Kind kind) const;
   bool Urgent() const;
   int64_t FloorPeriods() const;

@@ -158,6 +158,7 @@ class RateLimits(unittest.TestCase):
 
     def test_1_ten_periods_admit_ten_limits_within_two_percent(self):
         offers = self.offer("connected", SCHEDULES)
+        print(", ".join(f"{kind}: {offers[kind].admitted}" for kind in SCHEDULES), f"of {PERIODS * LIMIT}")
         for kind in ("steady", "bursts", "one"):
             with self.subTest(kind):
                 self.assertGreaterEqual(offers[kind].admitted, 0.98 * PERIODS * LIMIT)

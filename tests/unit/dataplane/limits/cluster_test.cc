@@ -20,6 +20,16 @@ const Load kLopsided = [](LimitCluster&, int node, int64_t ms) {
 };
 // Everybody at once, in the first tenth of each second only.
 const Load kBursts = [](LimitCluster&, int, int64_t ms) { return ms % 1'000 < 100 ? 20 : 0; };
+// 70 requests in a tenth of each second, to each data plane in turn, and one that begins the
+// period.
+const Load kShortBursts = [](LimitCluster&, int node, int64_t ms) {
+  constexpr int64_t kBegins = 300;
+  int offered = ms == 0 && node == 0 ? 1 : 0;
+  for (int64_t number = 0; number < 70; ++number) {
+    if (number % 3 == node && ms % 1'000 == kBegins + 100 * number / 70) ++offered;
+  }
+  return offered;
+};
 // Each data plane in turn, a third of a second each.
 const Load kInTurn = [](LimitCluster&, int node, int64_t ms) {
   return ms / 333 % 3 == node ? 10 : 0;
@@ -63,6 +73,8 @@ TEST_CASE("three data planes admit ten limits in ten periods within two percent"
       {"moving", kMoving},
       {"steady, a small limit", kSteady, {}, 50},
       {"bursts, a small limit", kBursts, {}, 50},
+      {"short bursts, a small limit", kShortBursts, {}, 40},
+      {"short bursts, a small limit, slow network", kShortBursts, {.delay_ms_max = 20}, 40},
       {"steady, slow network", kSteady, {.delay_ms_max = 20}},
       {"bursts, slow network", kBursts, {.delay_ms_max = 20}},
       {"steady, lossy", kSteady, {.delay_ms_max = 20, .loss_percent = 20, .twice_percent = 10}},
