@@ -66,6 +66,7 @@ struct Error {
   std::string param = {};      // the field at fault, when there is one
   int http_status = 0;         // overrides the table (kUpstreamError); 0: the table's
   int64_t retry_after_ms = 0;  // 0: nothing known
+  std::string budget = {};     // kBudgetExceeded: the one that refuses, by name
 
   int HttpStatus() const { return http_status != 0 ? http_status : InfoOf(code).http_status; }
   // "context: message", for adding the place on the way up.

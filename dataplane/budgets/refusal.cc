@@ -17,10 +17,11 @@ std::string Named(const BudgetSpec& spec, std::string_view subject) {
   return text;
 }
 
-Error Exceeded(std::string message, int64_t retry_after_ms) {
+Error Exceeded(const BudgetSpec& spec, std::string message, int64_t retry_after_ms) {
   return {.code = ErrorCode::kBudgetExceeded,
           .message = std::move(message),
-          .retry_after_ms = retry_after_ms};
+          .retry_after_ms = retry_after_ms,
+          .budget = spec.name};
 }
 
 }  // namespace
@@ -30,38 +31,39 @@ Error BudgetExhausted(const BudgetSpec& spec, std::string_view subject, const Wi
   std::string text = Named(spec, subject);
   if (never_fits) {
     text += " is smaller than what this call may cost; lower its maximum of output tokens";
-    return Exceeded(std::move(text), 0);
+    return Exceeded(spec, std::move(text), 0);
   }
   text += " is used up";
-  if (spec.window == v1::WINDOW_LIFETIME) return Exceeded(std::move(text), 0);
+  if (spec.window == v1::WINDOW_LIFETIME) return Exceeded(spec, std::move(text), 0);
   const int64_t end_ms = window.end_s * 1000;
   // Of a rolling window the oldest hour leaves when the next one begins.
   text += spec.window == v1::WINDOW_ROLLING ? "; its oldest hour stops counting at "
                                             : "; it starts anew at ";
   text += FormatUtc(end_ms);
-  return Exceeded(std::move(text), std::max<int64_t>(end_ms - time_ms, 1));
+  return Exceeded(spec, std::move(text), std::max<int64_t>(end_ms - time_ms, 1));
 }
 
 Error BudgetFrozen(const BudgetSpec& spec) {
-  return Exceeded(Named(spec, {}) + " is frozen by an operator: nothing is admitted", 0);
+  return Exceeded(spec, Named(spec, {}) + " is frozen by an operator: nothing is admitted", 0);
 }
 
 Error BudgetUnconfirmed(const BudgetSpec& spec, std::string_view subject, bool out_of_contact) {
   std::string text = Named(spec, subject);
   text += out_of_contact ? " allows no more while this gateway cannot reach its control plane"
                          : " could not be confirmed in time";
-  return Exceeded(std::move(text), kRetrySoonMs);
+  return Exceeded(spec, std::move(text), kRetrySoonMs);
 }
 
 Error BudgetUnprovable(const BudgetSpec& spec) {
-  return Exceeded(Named(spec, {}) + " allows no more while this gateway cannot journal its usage",
+  return Exceeded(spec,
+                  Named(spec, {}) + " allows no more while this gateway cannot journal its usage",
                   kRetrySoonMs);
 }
 
 Error TooManyBudgets(size_t budgets) {
-  return Exceeded(std::to_string(budgets) + " budgets apply to this call; at most " +
-                      std::to_string(kBudgetsPerAttemptMax) + " can",
-                  0);
+  return {.code = ErrorCode::kBudgetExceeded,
+          .message = std::to_string(budgets) + " budgets apply to this call; at most " +
+                     std::to_string(kBudgetsPerAttemptMax) + " can"};
 }
 
 }  // namespace spillway

@@ -19,6 +19,7 @@ namespace spillway {
 // text.
 struct AccessRecord {
   std::string key, organization, team, user, feature;
+  // Names of the configuration, never the client's own text: they become labels and log fields.
   std::string route, model, provider;
   int status = 0;            // sent downstream; 0: none
   std::string_view refusal;  // error code name; empty: served

@@ -88,12 +88,12 @@ Task<Result<void>> Pipeline::Serve(Exchange& x, ResponseWriter& out, int operati
   Job job{.key = caller.shared_key(), .revision = x.record.revision};
   SW_CO_TRY(job.body, co_await x.body.ReadAll());
   SW_CO_TRY(job.request, openai::DecodeRequest(operation, job.body));
-  x.record.route = job.request.model;
   SW_CO_CHECK(Attribute(x.head, job, services_.names));
   Describe(job, x.record);
   if (timeout_ms > 0) job.deadline_ns = x.accepted_ns + timeout_ms * kNsPerMs;
   SW_CO_TRY(std::shared_ptr<const RouteSpec> route,
             Admission::Admit(caller, *snapshot, job.request.model));
+  x.record.route = route->name;
   SW_CO_TRY(Courses courses, PlanCourses(*snapshot, job, std::move(route), turn_++, timeout_ms));
   snapshot.reset();  // a long stream keeps its plan, not the configuration it came from
   Ticket ticket(services_, x, out, job, std::move(courses));

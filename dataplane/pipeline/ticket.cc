@@ -176,16 +176,9 @@ Task<Result<Admitted>> Ticket::Reserve(const Holding& holding, size_t attempt) {
       .deadline_ns = job_.deadline_ns};
   std::optional<Result<Admitted>> admitted = services_.budgets->TryAdmit(ask);
   if (!admitted) admitted.emplace(co_await services_.budgets->Admit(x_.loop, ask));
-  if (!*admitted && attempt == 0) NoteRefusal(budgets, admitted->error());
+  if (!*admitted && attempt == 0 && !admitted->error().budget.empty())
+    x_.record.limit = "budget/" + admitted->error().budget;
   co_return *std::move(admitted);
-}
-
-// A refusal says which budget it is in words; records want the name.
-void Ticket::NoteRefusal(std::span<const BudgetMatch> budgets, const Error& error) {
-  for (const BudgetMatch& match : budgets) {
-    if (error.message.find("'" + match.budget->name + "'") != std::string::npos)
-      x_.record.limit = "budget/" + match.budget->name;
-  }
 }
 
 Estimate Ticket::EstimateOf(size_t attempt) const {

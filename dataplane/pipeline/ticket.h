@@ -73,7 +73,6 @@ class Ticket {
   Estimate EstimateOf(size_t attempt) const;
   std::span<const RateLimitMatch> TargetLimits(size_t attempt) const;
   std::span<const BudgetMatch> BudgetsOf(size_t attempt);
-  void NoteRefusal(std::span<const BudgetMatch> budgets, const Error& error);
   Result<void> Keep(Admitted admitted, size_t attempt, Holding& holding);
   Result<void> Cap(size_t attempt, Holding& holding) const;
   void Show(const LimitStandings& standings);

@@ -71,14 +71,11 @@ void TelemetryShard::FlushLog() {
 
 void TelemetryShard::Count(const Exchange& x, int64_t total_us) {
   const AccessRecord& record = x.record;
-  // A name that nobody knows is the client's text: it must not become a label.
-  const std::string_view route =
-      record.refusal == InfoOf(ErrorCode::kModelNotFound).name ? std::string_view() : record.route;
   char digits[12];
   const char* end = std::to_chars(digits, digits + sizeof digits, record.status).ptr;
-  Bump(requests_.Find({route, record.provider, {digits, end}, record.refusal}).requests);
+  Bump(requests_.Find({record.route, record.provider, {digits, end}, record.refusal}).requests);
   if (record.attempts > 0) {
-    CountSpend(record, route);
+    CountSpend(record);
     overhead_.Observe(total_us - record.upstream_us);
   }
   CountLimits(record);
@@ -89,8 +86,8 @@ void TelemetryShard::Count(const Exchange& x, int64_t total_us) {
   Bump(response_bytes_, record.response_bytes);
 }
 
-void TelemetryShard::CountSpend(const AccessRecord& record, std::string_view route) {
-  SpendValues& spend = spend_.Find({route, record.model, record.provider});
+void TelemetryShard::CountSpend(const AccessRecord& record) {
+  SpendValues& spend = spend_.Find({record.route, record.model, record.provider});
   Bump(spend.attempts, record.attempts);
   Bump(spend.input_tokens, record.usage.input);
   Bump(spend.output_tokens, record.usage.output);

@@ -32,7 +32,7 @@ class TelemetryShard {
  private:
   friend class Telemetry;
   void Count(const Exchange& x, int64_t total_us);
-  void CountSpend(const AccessRecord& record, std::string_view route);
+  void CountSpend(const AccessRecord& record);
   void CountLimits(const AccessRecord& record);
 
   Loop& loop_;

@@ -134,6 +134,14 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
        400,
        "duplicate_key"},
       {"unknown model", Method::kPost, kChat, ChatCall("nope"), {}, true, 404, "model_not_found"},
+      {"broken metadata beside an unknown model",
+       Method::kPost,
+       kChat,
+       ChatCall("nope"),
+       {{"x-spillway-metadata", "{"}},
+       true,
+       400,
+       "invalid_request"},
       {"gzip",
        Method::kPost,
        kChat,
@@ -167,6 +175,8 @@ TEST_CASE("what cannot be served is refused in OpenAI's form, without a provider
       CHECK(asked->x->record.status == row.status);
       CHECK(asked->x->record.refusal == row.code);
       CHECK(asked->x->record.attempts == 0);
+      // What nobody has admitted is the client's text, perhaps its key: no label, not logged.
+      CHECK(asked->x->record.route.empty());
       CHECK(bench.a.accepted() == 0);
       CHECK(bench.Bills().empty());
     }

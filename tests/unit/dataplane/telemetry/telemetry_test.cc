@@ -169,17 +169,6 @@ TEST_CASE("counters of every loop are merged at scrape") {
   CHECK(HasLine(text, "spillway_time_to_first_token_seconds_count 4"));
 }
 
-TEST_CASE("a model name that nobody knows never becomes a label") {
-  Bench bench;
-  Telemetry telemetry({&bench.loop}, nullptr);
-  Exchange x = bench.MakeExchange(10);
-  x.record.status = 404;
-  x.record.route = "client-made-name";
-  x.record.refusal = InfoOf(ErrorCode::kModelNotFound).name;
-  telemetry.shard(0).Record(x);
-  CHECK(Scrape(telemetry).find("client-made-name") == std::string::npos);
-}
-
 TEST_CASE("label sets are bounded; the rest is counted as other") {
   Bench bench;
   Telemetry telemetry({&bench.loop}, nullptr);
