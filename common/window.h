@@ -26,7 +26,7 @@ struct WindowSpan {
 // that they last 23 or 25 hours where clocks change. Rolling: the bucket of one hour since the
 // epoch, in any zone; the budget counts the last `rolling_hours` buckets, this one included
 // (RollingFrom). Lifetime: from 0 without end. A zone that this machine does not know counts as
-// UTC: validation refuses it first (CheckTimeZone).
+// UTC: validation and snapshots refuse it first (CheckTimeZone).
 //
 // Cost: rolling and lifetime a few ns, UTC under 50 ns, another zone 1 to 3 us: per request, keep
 // the span and ask again when the time has left it.

@@ -124,10 +124,13 @@ void Attempt::Close(bool winner) {
 }
 
 Attempt::Ending Attempt::Estimated(v1::EndReason end) const {
-  const int64_t output = scanner ? scanner->output_tokens_estimate() : 0;
+  const TokenUsage& likely = holding_.estimate.likely;
+  int64_t output = 0;
+  if (scanner) output = scanner->output_tokens_estimate();
+  if (coming) output = std::min(likely.output, openai::EstimateInputTokens(*coming));
   return {.end = end,
           .source = v1::USAGE_SOURCE_ESTIMATED,
-          .usage = {.input = holding_.estimate.likely.input, .output = output},
+          .usage = {.input = likely.input, .output = output},
           .service_tier = openai::BilledTier(job_.request.service_tier)};
 }
 

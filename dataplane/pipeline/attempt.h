@@ -46,7 +46,8 @@ class Attempt {
 
   // Nothing can have been consumed.
   static Ending Free(v1::EndReason end) { return {.end = end}; }
-  // The prompt may have been read; of the answer what the scanner counted.
+  // The prompt may have been read; of a stream what the scanner counted, of a whole answer that was
+  // cut what is likely for its length: a provider begins to send it when all of it is made.
   Ending Estimated(v1::EndReason end) const;
   // The provider's own figures when it gave them, else Estimated.
   Ending Told(v1::EndReason end) const;
@@ -75,6 +76,7 @@ class Attempt {
   std::string content_type_text;                 // of an unusual type
   std::string headers;                           // of the provider, for the client
   std::string_view body;                         // unary
+  std::optional<size_t> coming;                  // unary: the length of one that is not whole
   std::optional<openai::StreamScanner> scanner;  // streams
   std::string held;                              // streams: bytes for the client from earlier reads
   std::vector<std::string_view> pieces;          // streams: the same of the last read

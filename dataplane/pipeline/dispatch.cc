@@ -1,6 +1,7 @@
 #include "dataplane/pipeline/dispatch.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "common/clock.h"
@@ -181,9 +182,13 @@ Task<Dispatch::Failed> Dispatch::TakeAnswer() {
   Attempt& attempt = *attempt_;
   attempt.call.FirstTokenSeen();
   attempt.OnFirstToken();
+  const UpstreamHead& head = attempt.call.head();
+  attempt.coming = head.framing == BodyFraming::kLength ? static_cast<size_t>(head.content_length)
+                                                        : std::numeric_limits<size_t>::max();
   Result<std::string_view> body =
       co_await attempt.call.Collect(static_cast<size_t>(services_.limits.unary_answer_bytes_max));
   if (!body) co_return Lost(std::move(body).error());
+  attempt.coming.reset();
   co_return Judge(*body);
 }
 

@@ -184,6 +184,16 @@ TEST_CASE("what does not hold together is refused, with the reason") {
       {"an entry too large",
        [](FakeControlPlane& cp) { cp.PutRaw(v1::KIND_KEY, "k", std::string((1 << 20) + 1, 'x')); },
        RefusalClass::kOversized, "key/k"},
+      {"a budget of a time zone that is not known here",
+       [](FakeControlPlane& cp) {
+         v1::Resource budget;
+         budget.mutable_budget()->set_name("b");
+         budget.mutable_budget()->set_limit_nanos(1);
+         budget.mutable_budget()->set_window(v1::WINDOW_DAY);
+         budget.mutable_budget()->set_time_zone("Mars/Olympus_Mons");
+         cp.Put(budget);
+       },
+       RefusalClass::kInvalid, "unknown time zone"},
       {"a cycle",
        [](FakeControlPlane& cp) {
          cp.Put(RouteResource("a", {"small"}, {"b"}));
