@@ -88,7 +88,7 @@ void ScopeIndex::AppendKeys(const ScopeSpec& scope, std::vector<Key>& keys) {
 
 // For each scope its rarest value.
 std::vector<ScopeIndex::Key> ScopeIndex::ChooseKeys() const {
-  std::unordered_map<Key, uint32_t, KeyHash> named_by;
+  boost::unordered_flat_map<Key, uint32_t, KeyHash> named_by;
   std::vector<Key> keys;
   for (const ScopeSpec* scope : scopes_) {
     keys.clear();

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -47,7 +47,7 @@ class ScopeIndex {
     uint32_t count = 0;  // while building: of scopes that name the value
     uint32_t begin = 0;  // in numbers_
   };
-  using Buckets = std::unordered_map<Key, Bucket, KeyHash>;
+  using Buckets = boost::unordered_flat_map<Key, Bucket, KeyHash>;
 
   static void AppendKeys(const ScopeSpec& scope, std::vector<Key>& keys);
   std::vector<Key> ChooseKeys() const;
