@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "dataplane/metering/frame.h"
 #include "dataplane/metering/record_encoding.h"
 
@@ -95,12 +95,12 @@ Result<void> SaveFreedCharges(const std::string& folder, int64_t upto_seq,
   v1::JournalCharges stored;
   stored.set_upto_seq(upto_seq);
   for (v1::Closed& closed : charges.ToClosed()) *stored.add_holders() = std::move(closed);
-  return WriteDurably(folder + std::string(kFile), stored.SerializeAsString());
+  return durable::WriteFile(folder + std::string(kFile), stored.SerializeAsString());
 }
 
 Result<FreedCharges> LoadFreedCharges(const std::string& folder) {
   const std::string path = folder + std::string(kFile);
-  auto bytes = ReadWhole(path);
+  auto bytes = durable::ReadFile(path);
   if (!bytes) {
     if (bytes.error().code == ErrorCode::kNotFound) return FreedCharges{};
     return std::unexpected(std::move(bytes).error());

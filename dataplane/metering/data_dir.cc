@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/durable_file.h"
 #include "common/ids.h"
-#include "dataplane/metering/durable_file.h"
 
 namespace spillway {
 namespace {
@@ -24,11 +24,11 @@ bool IsInstanceId(std::string_view id) {
 Result<int> LockFolder(const std::string& path) {
   const std::string file = path + "/lock";
   const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return FailErrno("cannot open", file);
+  if (fd < 0) return durable::FailErrno("cannot open", file);
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     const bool held = errno == EWOULDBLOCK;
-    auto failure = FailErrno("cannot lock", file);
+    auto failure = durable::FailErrno("cannot lock", file);
     close(fd);
     if (!held) return failure;
     return Fail(ErrorCode::kConflict,
@@ -40,7 +40,7 @@ Result<int> LockFolder(const std::string& path) {
 
 // What a file of one line says; empty when it does not exist.
 Result<std::string> ReadLine(const std::string& path) {
-  auto text = ReadWhole(path, 4096);
+  auto text = durable::ReadFile(path, 4096);
   if (!text) {
     if (text.error().code == ErrorCode::kNotFound) return std::string();
     return text;
@@ -64,14 +64,14 @@ Result<std::string> ChooseInstance(const std::string& path, const std::string& w
                                           "'; its journal can only be sent under its own name");
   if (!kept.empty()) return kept;
   std::string made = wanted.empty() ? FreshId() : wanted;
-  SW_CHECK(WriteDurably(file, made + "\n"));
+  SW_CHECK(durable::WriteFile(file, made + "\n"));
   return made;
 }
 
 }  // namespace
 
 Result<DataDir> DataDir::Open(const std::string& path, const std::string& wanted_instance) {
-  SW_CHECK(MakeFolder(path + "/journal"));
+  SW_CHECK(durable::MakeFolder(path + "/journal"));
   DataDir dir;
   dir.path_ = path;
   SW_TRY(dir.lock_fd_, LockFolder(path));
@@ -79,8 +79,8 @@ Result<DataDir> DataDir::Open(const std::string& path, const std::string& wanted
   SW_TRY(dir.predecessor_, ReadLine(dir.journal_path() + "/latest"));
   dir.incarnation_ = FreshId();
   // On disk before it is used: an identity is never forgotten and then used again.
-  SW_CHECK(MakeFolder(dir.journal_path() + "/" + dir.incarnation_));
-  SW_CHECK(WriteDurably(dir.journal_path() + "/latest", dir.incarnation_ + "\n"));
+  SW_CHECK(durable::MakeFolder(dir.journal_path() + "/" + dir.incarnation_));
+  SW_CHECK(durable::WriteFile(dir.journal_path() + "/latest", dir.incarnation_ + "\n"));
   return dir;
 }
 

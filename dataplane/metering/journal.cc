@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/crypto/crc32c.h"
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "dataplane/metering/journal_state.h"
 
 namespace spillway {

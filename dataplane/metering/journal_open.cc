@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "common/durable_file.h"
 #include "common/log.h"
-#include "dataplane/metering/durable_file.h"
 #include "dataplane/metering/journal_state.h"
 #include "dataplane/metering/replay.h"
 
@@ -32,7 +32,7 @@ Journal::Rep::Rep(const DataDir& dir, JournalOptions the_options, const Clock& t
       segment_bytes(SegmentBytes(options)) {}
 
 Result<void> Journal::Rep::LoadMarks() {
-  auto bytes = ReadWhole(journal_path + "/marks");
+  auto bytes = durable::ReadFile(journal_path + "/marks");
   if (!bytes) {
     if (bytes.error().code == ErrorCode::kNotFound) return {};
     return std::unexpected(std::move(bytes).error());
@@ -98,7 +98,7 @@ Result<int64_t> Journal::Rep::ReplayOlder(const std::string& predecessor) {
     std::string incarnation;
   };
   std::vector<Older> found;
-  for (const std::string& name : ListFolder(journal_path)) {
+  for (const std::string& name : durable::ListFolder(journal_path)) {
     std::error_code error;
     if (name.size() != 32 || name == incarnation) continue;
     // The first segment's age is the incarnation's; the folder's own changes with its files.
@@ -138,7 +138,7 @@ Result<void> Journal::Rep::Open(const std::string& predecessor) {
   // process from starting.
   SW_TRY(active, WritableSegment::Create(folder + "/" + SegmentName(++segment_index), incarnation,
                                          clock.WallMs(), segment_bytes));
-  SW_CHECK(SyncFolder(folder));
+  SW_CHECK(durable::SyncFolder(folder));
   disk_bytes += static_cast<int64_t>(segment_bytes);
   budget_bytes = std::max<int64_t>(options.bytes_max - disk_bytes, 0);
   synced_segment = active;

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "common/durable_file.h"
 #include "common/log.h"
-#include "dataplane/metering/durable_file.h"
 #include "dataplane/metering/journal_state.h"
 
 namespace spillway {
@@ -58,7 +58,7 @@ void Journal::Rep::PrepareSegments(bool beyond_limit) {
     }
     auto made = WritableSegment::Create(folder + "/" + SegmentName(segment_index + 1), incarnation,
                                         clock.WallMs(), segment_bytes);
-    if (made) made = SyncFolder(folder).transform([&] { return *made; });
+    if (made) made = durable::SyncFolder(folder).transform([&] { return *made; });
     if (!made) {
       if (!create_failed) log::Fault("journal cannot grow", {{"reason", made.error().message}});
       create_failed = true;
@@ -224,7 +224,7 @@ Result<void> Journal::Rep::SaveMarks() {
     state.set_published_upto(log.published_upto);
     state.set_committed_upto(log.committed_upto);
   }
-  SW_CHECK(WriteDurably(journal_path + "/marks", marks.SerializeAsString()));
+  SW_CHECK(durable::WriteFile(journal_path + "/marks", marks.SerializeAsString()));
   saved_version = version;
   marks_saved_ns = clock.MonotonicNs();
   return {};

@@ -1,7 +1,7 @@
 #include "dataplane/metering/open_tracker.h"
 
 #include "common/crypto/crc32c.h"
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "dataplane/metering/record_encoding.h"
 #include "dataplane/metering/segment.h"
 #include "spillway/v1/usage.pb.h"
@@ -67,7 +67,7 @@ Result<void> OpenTracker::CarryOpen(const std::vector<SegmentSpan>& segments, in
     bytes.resize(at + FrameBytes(record.size() + kSeqFieldBytesMax));
     bytes.resize(at + PutFrame(bytes.data() + at, record, Crc32c(record), seq));
   }
-  SW_CHECK(WriteDurably(folder_ + "/" + std::string(kCarriedFile), bytes));
+  SW_CHECK(durable::WriteFile(folder_ + "/" + std::string(kCarriedFile), bytes));
   changed_ = false;
   return {};
 }

@@ -8,7 +8,7 @@
 #include <format>
 
 #include "common/crypto/crc32c.h"
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "dataplane/metering/record_encoding.h"
 #include "dataplane/metering/segment.h"
 #include "spillway/v1/usage.pb.h"
@@ -58,7 +58,7 @@ void Track(const Frame& frame, JournalScan& scan) {
 }
 
 Result<void> ReadCarried(const std::string& folder, JournalScan& scan) {
-  auto bytes = ReadWhole(folder + "/" + std::string(kCarriedFile));
+  auto bytes = durable::ReadFile(folder + "/" + std::string(kCarriedFile));
   if (!bytes) {
     if (bytes.error().code == ErrorCode::kNotFound) return {};
     return std::unexpected(std::move(bytes).error());
@@ -151,7 +151,7 @@ std::string SegmentName(int64_t index) { return std::format("{:010}{}", index, k
 
 std::vector<std::string> SegmentFiles(const std::string& folder) {
   std::vector<std::string> paths;
-  for (const std::string& name : ListFolder(folder))
+  for (const std::string& name : durable::ListFolder(folder))
     if (name.ends_with(kSuffix)) paths.push_back(std::format("{}/{}", folder, name));
   return paths;
 }
@@ -208,7 +208,7 @@ Result<Closing> CloseJournal(const std::string& folder, const std::string& incar
   const std::vector<std::string> paths = SegmentFiles(folder);
   const std::string path =
       folder + "/" + SegmentName(paths.empty() ? 1 : IndexOf(paths.back()) + 1);
-  SW_CHECK(WriteDurably(path, file.bytes()));
+  SW_CHECK(durable::WriteFile(path, file.bytes()));
   // The preallocated rest of the last segment is of no more use.
   if (!scan.segments.empty() && scan.last_used_bytes > 0 &&
       truncate(scan.segments.back().path.c_str(), scan.last_used_bytes) == 0)

@@ -10,13 +10,13 @@
 #include <cstring>
 #include <utility>
 
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 
 namespace spillway {
 
 Result<FileView> FileView::Open(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return FailErrno("cannot open", path);
+  if (fd < 0) return durable::FailErrno("cannot open", path);
   struct stat info{};
   FileView view;
   if (fstat(fd, &info) == 0 && info.st_size > 0) {
@@ -27,7 +27,7 @@ Result<FileView> FileView::Open(const std::string& path) {
     }
   }
   close(fd);
-  if (view.data_ == nullptr && info.st_size > 0) return FailErrno("cannot map", path);
+  if (view.data_ == nullptr && info.st_size > 0) return durable::FailErrno("cannot map", path);
   return view;
 }
 
@@ -51,16 +51,16 @@ Result<std::shared_ptr<WritableSegment>> WritableSegment::Create(std::string pat
       new WritableSegment());  // shared: readers may outlive its last frame
   segment->path_ = std::move(path);
   segment->fd_ = open(segment->path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (segment->fd_ < 0) return FailErrno("cannot make", segment->path_);
+  if (segment->fd_ < 0) return durable::FailErrno("cannot make", segment->path_);
   if (const int error = posix_fallocate(segment->fd_, 0, static_cast<off_t>(bytes)); error != 0) {
     unlink(segment->path_.c_str());
     errno = error;
-    return FailErrno("cannot allocate", segment->path_);
+    return durable::FailErrno("cannot allocate", segment->path_);
   }
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd_, 0);
   if (at == MAP_FAILED) {
     unlink(segment->path_.c_str());
-    return FailErrno("cannot map", segment->path_);
+    return durable::FailErrno("cannot map", segment->path_);
   }
   segment->data_ = static_cast<char*>(at);
   segment->size_ = bytes;
@@ -84,7 +84,7 @@ void WritableSegment::Prefault(size_t from, size_t bytes) const {
 }
 
 Result<void> WritableSegment::Sync() const {
-  if (fdatasync(fd_) != 0) return FailErrno("cannot sync", path_);
+  if (fdatasync(fd_) != 0) return durable::FailErrno("cannot sync", path_);
   return {};
 }
 

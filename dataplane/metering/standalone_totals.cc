@@ -5,9 +5,9 @@
 #include <format>
 #include <tuple>
 
+#include "common/durable_file.h"
 #include "common/money.h"
 #include "common/utc.h"
-#include "dataplane/metering/durable_file.h"
 #include "dataplane/metering/replay.h"
 #include "dataplane/metering/segment.h"
 #include "dataplane/metering/usage_sums.h"
@@ -73,7 +73,7 @@ Result<void> AddJournal(const std::string& folder, const std::string& incarnatio
 Result<StandaloneTotals> StandaloneTotals::Load(const std::string& data_dir) {
   StandaloneTotals totals;
   totals.path_ = TotalsPath(data_dir);
-  auto bytes = ReadWhole(totals.path_);
+  auto bytes = durable::ReadFile(totals.path_);
   if (!bytes) {
     if (bytes.error().code == ErrorCode::kNotFound) return totals;
     return std::unexpected(std::move(bytes).error());
@@ -191,7 +191,7 @@ v1::UsageTotals StandaloneTotals::ToProto() const {
 
 Result<void> StandaloneTotals::Save(int64_t now_ms) {
   DropOldHours(now_ms);
-  return WriteDurably(path_, ToProto().SerializeAsString());
+  return durable::WriteFile(path_, ToProto().SerializeAsString());
 }
 
 Result<v1::UsageTotals> ReadUsage(const std::string& data_dir) {
@@ -201,7 +201,7 @@ Result<v1::UsageTotals> ReadUsage(const std::string& data_dir) {
     SW_TRY(StandaloneTotals totals, StandaloneTotals::Load(data_dir));
     const std::string before = totals.ToProto().SerializeAsString();
     Result<void> added;
-    for (const std::string& incarnation : ListFolder(journal)) {
+    for (const std::string& incarnation : durable::ListFolder(journal)) {
       if (added && incarnation.size() == 32)
         added = AddJournal(std::format("{}/{}", journal, incarnation), incarnation, totals);
     }

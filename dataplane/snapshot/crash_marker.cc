@@ -12,7 +12,7 @@
 #include <ctime>
 #include <memory>
 
-#include "dataplane/snapshot/durable_file.h"
+#include "common/durable_file.h"
 
 namespace spillway {
 namespace {
@@ -118,7 +118,7 @@ CrashMarker::~CrashMarker() {
 
 Result<std::unique_ptr<CrashMarker>> CrashMarker::Open(const std::string& path, int64_t window_ms) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return std::unexpected(durable::SystemFailure("cannot open", path));
+  if (fd < 0) return durable::FailErrno("cannot open", path);
   std::unique_ptr<CrashMarker> marker(new CrashMarker(fd, window_ms));
   OnDisk record = {};
   const ssize_t got = ::pread(fd, &record, sizeof(record), 0);
@@ -133,8 +133,7 @@ Result<std::unique_ptr<CrashMarker>> CrashMarker::Open(const std::string& path, 
 }
 
 Result<void> CrashMarker::Forget() {
-  if (::ftruncate(fd_, 0) != 0)
-    return std::unexpected(durable::SystemFailure("cannot empty", "the crash marker"));
+  if (::ftruncate(fd_, 0) != 0) return durable::FailErrno("cannot empty", "the crash marker");
   return {};
 }
 
@@ -148,8 +147,7 @@ Result<void> CrashMarker::Install() {
   ::sigemptyset(&action.sa_mask);
   for (size_t i = 0; i < kFatalSignals.size(); ++i) {
     if (::sigaction(kFatalSignals[i], &action, &g_former[i]) != 0)
-      return std::unexpected(
-          durable::SystemFailure("cannot handle signals for", "the crash marker"));
+      return durable::FailErrno("cannot handle signals for", "the crash marker");
   }
   PrepareThread();
   return {};

@@ -14,6 +14,7 @@
 
 #include "common/crypto/crc32c.h"
 #include "common/crypto/sha256.h"
+#include "dataplane/snapshot/checked_text.h"
 #include "dataplane/snapshot/refusal.h"
 
 namespace spillway {
@@ -167,9 +168,9 @@ Result<void> Generations::Continue(int64_t number, const v1::Position& begin, in
   log_path_ = PathOf(number, kLog);
   SW_TRY(log_, durable::FileHandle::Open(log_path_, O_WRONLY | O_CREAT | O_APPEND));
   if (::ftruncate(log_.fd(), log_bytes) != 0) {
-    const Error failure = durable::SystemFailure("cannot cut", log_path_);
+    auto failure = durable::FailErrno("cannot cut", log_path_);
     log_.Close();
-    return std::unexpected(failure);
+    return failure;
   }
   log_bytes_ = log_bytes;
   begins_[number] = {begin.epoch(), begin.revision(), HexOf(begin.digest())};
@@ -184,8 +185,7 @@ Result<void> Generations::Append(const std::vector<std::string>& signed_records)
   std::string bytes;
   for (const std::string& record : signed_records) AppendRecord(record, bytes);
   SW_CHECK(log_.Write(bytes, log_path_));
-  if (::fdatasync(log_.fd()) != 0)
-    return std::unexpected(durable::SystemFailure("cannot sync", log_path_));
+  if (::fdatasync(log_.fd()) != 0) return durable::FailErrno("cannot sync", log_path_);
   log_bytes_ += static_cast<int64_t>(bytes.size());
   return {};
 }
@@ -207,7 +207,7 @@ void Generations::Prune() {
 void Generations::LoadFence() {
   const auto file = durable::ReadFile(folder_ + "/fence", kFenceBytesMax);
   if (!file) return;
-  const auto content = durable::CheckedContent(*file);
+  const auto content = CheckedContent(*file);
   if (!content) return;
   std::istringstream lines(*content);
   std::string word;
@@ -234,7 +234,7 @@ Result<void> Generations::SaveFence(const Fence& fence) {
     content += std::format("generation {} {} {} {}\n", number, begin.epoch, begin.revision,
                            begin.digest_hex);
   }
-  return durable::WriteFile(folder_ + "/fence", durable::WithChecksum(std::move(content)));
+  return durable::WriteFile(folder_ + "/fence", WithChecksum(std::move(content)));
 }
 
 }  // namespace spillway

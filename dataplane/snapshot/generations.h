@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "common/durable_file.h"
 #include "common/error.h"
 #include "dataplane/snapshot/build.h"
-#include "dataplane/snapshot/durable_file.h"
 #include "dataplane/snapshot/lineage.h"
 #include "dataplane/snapshot/proof.h"
 

@@ -3,7 +3,8 @@
 #include <format>
 #include <sstream>
 
-#include "dataplane/snapshot/durable_file.h"
+#include "common/durable_file.h"
+#include "dataplane/snapshot/checked_text.h"
 
 namespace spillway {
 namespace {
@@ -16,7 +17,7 @@ Quarantine Quarantine::Load(const std::string& path) {
   Quarantine quarantine;
   const auto file = durable::ReadFile(path, kFileBytesMax);
   if (!file) return quarantine;
-  const auto content = durable::CheckedContent(*file);
+  const auto content = CheckedContent(*file);
   if (!content) return quarantine;
   std::istringstream lines(*content);
   std::string word;
@@ -38,7 +39,7 @@ std::string Quarantine::Render() const {
   for (const int64_t revision : proven_) content += std::format("proven {}\n", revision);
   for (const auto& [revision, count] : crashes_)
     content += std::format("crashed {} {}\n", revision, count);
-  return durable::WithChecksum(std::move(content));
+  return WithChecksum(std::move(content));
 }
 
 bool Quarantine::Count(const CrashRecord& crash, int64_t window_ms) {

@@ -3,7 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "tests/unit/dataplane/metering/scratch.h"
 
 namespace spillway {
@@ -74,7 +74,8 @@ TEST_CASE("bad and foreign instance ids are refused with the reason") {
   for (const Case& test : kCases) {
     DYNAMIC_SECTION(test.name) {
       const ScratchFolder folder;
-      if (!test.kept.empty()) REQUIRE(WriteDurably(folder.path() + "/instance", test.kept + "\n"));
+      if (!test.kept.empty())
+        REQUIRE(durable::WriteFile(folder.path() + "/instance", test.kept + "\n"));
       const auto dir = DataDir::Open(folder.path(), test.wanted);
       REQUIRE_FALSE(dir.has_value());
       CHECK(dir.error().code == test.want);

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "common/crypto/crc32c.h"
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "dataplane/metering/replay.h"
 #include "tests/unit/dataplane/metering/scratch.h"
 
@@ -16,7 +16,7 @@ namespace {
 // Flips one byte of the record with `seq` in a folder's segments.
 void FlipRecord(const std::string& folder, int64_t seq) {
   for (const std::string& path : SegmentFiles(folder)) {
-    auto bytes = ReadWhole(path);
+    auto bytes = durable::ReadFile(path);
     REQUIRE(bytes.has_value());
     FrameScanner frames(*bytes);
     for (Frame frame; frames.Next(frame, true);) {

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <random>
 
-#include "dataplane/metering/durable_file.h"
+#include "common/durable_file.h"
 #include "tests/unit/dataplane/metering/scratch.h"
 
 namespace spillway {
@@ -132,7 +132,7 @@ TEST_CASE("hours are dropped after three days, days stay") {
 
 TEST_CASE("unreadable totals are refused, not overwritten") {
   const ScratchFolder folder;
-  REQUIRE(WriteDurably(folder.path() + "/totals", "\xff\xff\xff"));
+  REQUIRE(durable::WriteFile(folder.path() + "/totals", "\xff\xff\xff"));
   auto dir = DataDir::Open(folder.path(), "dp-1");
   REQUIRE(dir.has_value());
   const ManualClock clock;

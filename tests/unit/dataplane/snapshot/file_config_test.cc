@@ -6,7 +6,7 @@
 #include <fstream>
 #include <mutex>
 
-#include "dataplane/snapshot/durable_file.h"
+#include "common/durable_file.h"
 #include "tests/unit/dataplane/snapshot/control_plane.h"
 
 namespace spillway {

@@ -1,8 +1,8 @@
 #include <catch2/catch_all.hpp>
 #include <fstream>
 
+#include "dataplane/snapshot/checked_text.h"
 #include "dataplane/snapshot/compression.h"
-#include "dataplane/snapshot/durable_file.h"
 #include "dataplane/snapshot/entry_list.h"
 #include "dataplane/snapshot/proof.h"
 #include "dataplane/snapshot/refusal.h"
@@ -169,24 +169,15 @@ TEST_CASE("a snapshot file is read back, or refused wherever it is damaged") {
   CHECK(accepted == 0);
 }
 
-TEST_CASE("files are written whole, and checksums find damage") {
-  const TempFolder folder;
-  const std::string path = folder.path() + "/file";
-  CHECK(durable::ReadFile(path, 10).error().code == ErrorCode::kNotFound);
-  REQUIRE(durable::WriteFile(path, "hello"));
-  REQUIRE(durable::WriteFile(path, "hello again"));
-  CHECK(*durable::ReadFile(path, 100) == "hello again");
-  CHECK(durable::ReadFile(path, 5).error().code == ErrorCode::kInvalidConfig);
-  CHECK_FALSE(durable::ReadFile(folder.path(), 5));
-
-  const std::string checked = durable::WithChecksum("a b\nc\n");
-  CHECK(*durable::CheckedContent(checked) == "a b\nc\n");
+TEST_CASE("checksums find damage") {
+  const std::string checked = WithChecksum("a b\nc\n");
+  CHECK(*CheckedContent(checked) == "a b\nc\n");
   for (size_t i = 0; i < checked.size(); ++i) {
     std::string damaged = checked;
     damaged[i] = static_cast<char>(damaged[i] ^ 1);
-    CHECK_FALSE(durable::CheckedContent(damaged));
+    CHECK_FALSE(CheckedContent(damaged));
   }
-  CHECK_FALSE(durable::CheckedContent("short"));
+  CHECK_FALSE(CheckedContent("short"));
 }
 
 }  // namespace

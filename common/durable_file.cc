@@ -1,9 +1,10 @@
-#include "dataplane/snapshot/durable_file.h"
+#include "common/durable_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -11,19 +12,11 @@
 #include <system_error>
 #include <utility>
 
-#include "common/crypto/crc32c.h"
-
 namespace spillway::durable {
-namespace {
 
-constexpr std::string_view kChecksumMark = "crc32c ";
-
-}  // namespace
-
-Error SystemFailure(std::string_view what, const std::string& path) {
-  const std::string reason = std::generic_category().message(errno);
-  return Error{.code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kUnavailable,
-               .message = std::format("{} {}: {}", what, path, reason)};
+std::unexpected<Error> FailErrno(std::string_view what, const std::string& path) {
+  const ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kUnavailable;
+  return Fail(code, std::format("{} {}: {}", what, path, std::generic_category().message(errno)));
 }
 
 FileHandle::FileHandle(FileHandle&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -44,7 +37,7 @@ void FileHandle::Close() {
 
 Result<FileHandle> FileHandle::Open(const std::string& path, int flags) {
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0600);
-  if (fd < 0) return std::unexpected(SystemFailure("cannot open", path));
+  if (fd < 0) return FailErrno("cannot open", path);
   return FileHandle(fd);
 }
 
@@ -52,7 +45,7 @@ Result<void> FileHandle::Write(std::string_view bytes, const std::string& path_f
   while (!bytes.empty()) {
     const ssize_t wrote = ::write(fd_, bytes.data(), bytes.size());
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return std::unexpected(SystemFailure("cannot write", path_for_errors));
+    if (wrote < 0) return FailErrno("cannot write", path_for_errors);
     bytes.remove_prefix(static_cast<size_t>(wrote));
   }
   return {};
@@ -60,7 +53,7 @@ Result<void> FileHandle::Write(std::string_view bytes, const std::string& path_f
 
 Result<void> SyncFolder(const std::string& path) {
   SW_TRY(const FileHandle folder, FileHandle::Open(path, O_RDONLY | O_DIRECTORY));
-  if (::fsync(folder.fd()) != 0) return std::unexpected(SystemFailure("cannot sync", path));
+  if (::fsync(folder.fd()) != 0) return FailErrno("cannot sync", path);
   return {};
 }
 
@@ -68,17 +61,16 @@ Result<void> WriteFile(const std::string& path, std::string_view content) {
   const std::string temporary = path + ".tmp";
   SW_TRY(FileHandle file, FileHandle::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC));
   SW_CHECK(file.Write(content, temporary));
-  if (::fsync(file.fd()) != 0) return std::unexpected(SystemFailure("cannot sync", temporary));
+  if (::fsync(file.fd()) != 0) return FailErrno("cannot sync", temporary);
   file.Close();
-  if (std::rename(temporary.c_str(), path.c_str()) != 0)
-    return std::unexpected(SystemFailure("cannot rename to", path));
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) return FailErrno("cannot rename to", path);
   return SyncFolder(std::filesystem::path(path).parent_path().string());
 }
 
 Result<std::string> ReadFile(const std::string& path, int64_t bytes_max) {
   SW_TRY(const FileHandle file, FileHandle::Open(path, O_RDONLY));
   struct stat info = {};
-  if (::fstat(file.fd(), &info) != 0) return std::unexpected(SystemFailure("cannot read", path));
+  if (::fstat(file.fd(), &info) != 0) return FailErrno("cannot read", path);
   if (!S_ISREG(info.st_mode)) return Fail(ErrorCode::kInvalidConfig, path + ": is not a file");
   if (info.st_size > bytes_max) {
     return Fail(ErrorCode::kInvalidConfig, std::format("{}: has {} bytes, at most {} are read",
@@ -89,7 +81,7 @@ Result<std::string> ReadFile(const std::string& path, int64_t bytes_max) {
   while (filled < content.size()) {
     const ssize_t got = ::read(file.fd(), content.data() + filled, content.size() - filled);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return std::unexpected(SystemFailure("cannot read", path));
+    if (got < 0) return FailErrno("cannot read", path);
     if (got == 0) break;  // it shrank meanwhile: what is left is checked by its checksum
     filled += static_cast<size_t>(got);
   }
@@ -105,18 +97,14 @@ Result<void> MakeFolder(const std::string& path) {
   return {};  // permissions: a folder of another owner that we may write is good enough
 }
 
-std::string WithChecksum(std::string content) {
-  content += std::format("{}{:08x}\n", kChecksumMark, Crc32c(content));
-  return content;
-}
-
-Result<std::string> CheckedContent(std::string_view file) {
-  constexpr size_t kTail = kChecksumMark.size() + 9;
-  if (file.size() < kTail) return Fail(ErrorCode::kCorrupt, "the file is cut off");
-  const std::string_view content = file.substr(0, file.size() - kTail);
-  if (file.substr(content.size()) != std::format("{}{:08x}\n", kChecksumMark, Crc32c(content)))
-    return Fail(ErrorCode::kCorrupt, "the checksum is wrong");
-  return std::string(content);
+std::vector<std::string> ListFolder(const std::string& path) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (auto at = std::filesystem::directory_iterator(path, failed);
+       !failed && at != std::filesystem::directory_iterator(); at.increment(failed))
+    names.push_back(at->path().filename().string());
+  std::ranges::sort(names);
+  return names;
 }
 
 }  // namespace spillway::durable
