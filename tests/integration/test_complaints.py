@@ -89,9 +89,8 @@ rate_limits:
     def test_a_request_limit_is_not_multiplied_by_the_data_planes(self):
         served = self.statuses(300, 6, "slow", pause=0.05).count(200)
         print(f"100 a minute on three data planes: {served} of 300 calls admitted")
-        # What the others admitted within one round of gossip may come on top; the next minute pays it back.
-        self.assertLessEqual(served, 120)
-        self.assertGreaterEqual(served, 95)
+        self.assertLessEqual(served, 102)
+        self.assertGreaterEqual(served, 98)
 
     def test_ten_seconds_of_a_limit_admit_ten_limits(self):
         stop, lock, served = threading.Event(), threading.Lock(), []
@@ -114,14 +113,14 @@ rate_limits:
         admitted = sum(status == 200 for _, status in served)
         print(f"50 a second for ten seconds on three data planes: {admitted} of {len(served)} calls admitted")
         # The load may touch an eleventh period at its end.
-        self.assertLessEqual(admitted, 1.05 * 50 * 11)
-        self.assertGreaterEqual(admitted, 0.90 * 50 * 10)
+        self.assertLessEqual(admitted, 1.02 * 50 * 11)
+        self.assertGreaterEqual(admitted, 0.98 * 50 * 10)
 
     def test_a_token_limit_counts_what_was_used_and_is_not_multiplied(self):
         used = self.statuses(400, 6, "words", pause=0.03).count(200) * TOKENS
         print(f"20,000 output tokens a minute on three data planes: {used} used")
-        self.assertLessEqual(used, 1.2 * 20_000)
-        self.assertGreaterEqual(used, 0.95 * 20_000)
+        self.assertLessEqual(used, 1.02 * 20_000)
+        self.assertGreaterEqual(used, 0.98 * 20_000)
 
 
 class Kept(unittest.TestCase):
