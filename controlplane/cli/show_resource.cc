@@ -4,6 +4,7 @@
 #include <map>
 
 #include "common/money.h"
+#include "controlplane/cli/budget_text.h"
 #include "controlplane/cli/time_text.h"
 
 namespace spillway::cli {
@@ -100,25 +101,6 @@ std::string OnPartitionText(const v1::Budget& budget) {
     default:
       return "open";
   }
-}
-
-std::string WindowText(const v1::Budget& budget) {
-  std::string text;
-  switch (budget.window()) {
-    case v1::WINDOW_DAY:
-      text = "day";
-      break;
-    case v1::WINDOW_WEEK:
-      text = "week";
-      break;
-    case v1::WINDOW_ROLLING:
-      return "last " + std::to_string(budget.rolling_hours()) + "h";
-    case v1::WINDOW_LIFETIME:
-      return "lifetime";
-    default:
-      text = "month";
-  }
-  return budget.time_zone().empty() ? text : text + " (" + budget.time_zone() + ")";
 }
 
 std::string StateText(const v1::Budget& budget, int64_t now_ms) {

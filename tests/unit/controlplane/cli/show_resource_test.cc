@@ -18,22 +18,20 @@ std::string Shown(v1::Kind kind, std::string_view yaml) {
 }  // namespace
 
 TEST_CASE("budgets as a table") {
-  CHECK(
-      Shown(v1::KIND_BUDGET, R"(
+  CHECK(Shown(v1::KIND_BUDGET, R"(
 budgets:
   - {name: user-day, scope: {each: user}, limit_usd: 5, window: day, time_zone: Europe/Berlin}
   - {name: month, scope: {team: support, tags: {stage: prod}}, limit_usd: 500.5, window: month,
      on_exhausted: {downgrade: cheap}, on_partition: leased, frozen: true}
   - {name: all, scope: {}, limit_usd: 1, window: 24h, on_exhausted: warn, raise: {usd: 2, until: 2026-12-01}}
-)") ==
-      "NAME      SCOPE                         LIMIT USD  WINDOW               ON EXHAUSTED        "
-      "ON PARTITION  STATE\n"
-      "user-day  each user                             5  day (Europe/Berlin)  reject              "
-      "open          active\n"
-      "month     team=support, tag:stage=prod      500.5  month                downgrade to cheap  "
-      "leased        frozen\n"
-      "all       everything                            1  last 24h             warn                "
-      "open          raised by 2 until 2026-12-01 00:00:00Z\n");
+)") == "NAME      SCOPE                         LIMIT USD  WINDOW             ON EXHAUSTED        "
+       "ON PARTITION  STATE\n"
+       "user-day  each user                             5  day Europe/Berlin  reject              "
+       "open          active\n"
+       "month     team=support, tag:stage=prod      500.5  month              downgrade to cheap  "
+       "leased        frozen\n"
+       "all       everything                            1  last 24 h          warn                "
+       "open          raised by 2 until 2026-12-01 00:00:00Z\n");
 }
 
 TEST_CASE("rate limits, alert sinks and price books as tables") {
