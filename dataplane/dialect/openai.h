@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,8 +59,9 @@ class StreamScanner {
   const std::optional<TokenUsage>& usage() const { return usage_; }
   // As BilledTier has it; of the last event that named one.
   std::string service_tier() const { return BilledTier(tier_); }
-  // Output tokens relayed so far, estimated: at least one per content event.
-  int64_t output_tokens_estimate() const;
+  // Output tokens relayed so far, estimated by their text's length (at most `most`): at least one
+  // per content event.
+  int64_t OutputTokensEstimate(int64_t most = std::numeric_limits<int64_t>::max()) const;
 
  private:
   size_t FindBlockEnd(std::string_view bytes, size_t from);

@@ -238,8 +238,9 @@ void StreamScanner::Finish(std::vector<std::string_view>& out) {
   held_.clear();
 }
 
-int64_t StreamScanner::output_tokens_estimate() const {
-  return std::max(content_events_, EstimateInputTokens(static_cast<size_t>(content_bytes_)));
+int64_t StreamScanner::OutputTokensEstimate(int64_t most) const {
+  const int64_t by_text = EstimateInputTokens(static_cast<size_t>(content_bytes_));
+  return std::max(content_events_, std::min(by_text, most));
 }
 
 }  // namespace spillway::openai

@@ -1,6 +1,7 @@
 #include "dataplane/pipeline/attempt.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace spillway {
@@ -46,6 +47,13 @@ void Add(const TokenUsage& more, TokenUsage& sum) {
   sum.images += more.images;
 }
 
+int64_t OutputMost(const Job& job, const ModelSpec& model, const Holding& holding) {
+  CallShape shape = ShapeOf(job, model);
+  if (holding.output_cap > 0) shape.output_tokens_max = holding.output_cap;
+  return shape.output_tokens_max > 0 ? Estimator::OutputBound(shape)
+                                     : std::numeric_limits<int64_t>::max();
+}
+
 }  // namespace
 
 Attempt::Attempt(Exchange& x, const Job& job, Estimator& estimator, const PlannedAttempt& planned,
@@ -60,6 +68,7 @@ Attempt::Attempt(Exchange& x, const Job& job, Estimator& estimator, const Planne
       open_(std::move(open)),
       id_(std::move(id)),
       begun_ns_(x.loop.clock->MonotonicNs()),
+      output_most_(OutputMost(job, *planned.model, holding_)),
       covered_tokens_(holding_.estimate.likely.output) {}
 
 Attempt::~Attempt() {
@@ -126,7 +135,7 @@ void Attempt::Close(bool winner) {
 Attempt::Ending Attempt::Estimated(v1::EndReason end) const {
   const TokenUsage& likely = holding_.estimate.likely;
   int64_t output = 0;
-  if (scanner) output = scanner->output_tokens_estimate();
+  if (scanner) output = scanner->OutputTokensEstimate(output_most_);
   if (coming) output = std::min(likely.output, openai::EstimateInputTokens(*coming));
   return {.end = end,
           .source = v1::USAGE_SOURCE_ESTIMATED,
@@ -143,9 +152,9 @@ Attempt::Ending Attempt::Told(v1::EndReason end) const {
 }
 
 void Attempt::TopUp(int64_t step_tokens) {
-  const int64_t relayed = scanner->output_tokens_estimate();
+  const int64_t relayed = scanner->OutputTokensEstimate(output_most_);
   if (relayed <= covered_tokens_) return;
-  covered_tokens_ = relayed + step_tokens;
+  covered_tokens_ = std::max(relayed, std::min(relayed + step_tokens, output_most_));
   const TokenUsage ahead{.input = holding_.estimate.likely.input, .output = covered_tokens_};
   const Nanos more =
       CostOf(ahead, model().price, job_.request.service_tier) - holding_.reservation.amount();

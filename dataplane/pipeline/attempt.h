@@ -67,6 +67,8 @@ class Attempt {
   const PlannedAttempt& planned() const { return planned_; }
   const ModelSpec& model() const { return *planned_.model; }
   const std::string& id() const { return id_; }
+  // Output tokens that the provider was told to make at most: no estimate by length goes above.
+  int64_t output_most() const { return output_most_; }
   const Holding& holding() const { return holding_; }
 
   UpstreamCall call;
@@ -95,6 +97,7 @@ class Attempt {
   const std::string id_;
   const int64_t begun_ns_;
   int64_t first_token_ns_ = 0;
+  const int64_t output_most_;
   int64_t covered_tokens_;  // of the output, by what is reserved
   std::optional<Ending> ending_;
   int64_t duration_us_ = 0;

@@ -216,7 +216,9 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
   if (!seen.usage) {
     ending.source = v1::USAGE_SOURCE_ESTIMATED;
     ending.usage.input = attempt.holding().estimate.likely.input;
-    ending.usage.output = openai::EstimateInputTokens(static_cast<size_t>(seen.content_bytes));
+    ending.usage.output =
+        std::min(openai::EstimateInputTokens(static_cast<size_t>(seen.content_bytes)),
+                 attempt.output_most());
   }
   attempt.body = body;
   attempt.Settle(std::move(ending));

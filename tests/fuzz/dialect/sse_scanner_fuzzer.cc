@@ -67,7 +67,7 @@ Outcome Run(std::string_view stream, bool hide, uint32_t seed) {
   outcome.finish = scanner.finish_seen();
   outcome.error = scanner.error_seen();
   outcome.mid_event = scanner.mid_event();
-  outcome.estimate = scanner.output_tokens_estimate();
+  outcome.estimate = scanner.OutputTokensEstimate();
   return outcome;
 }
 

@@ -76,7 +76,7 @@ std::string Summary(const StreamScanner& scanner, bool good) {
     out << " none";
   }
   if (!scanner.service_tier().empty()) out << "\ntier " << scanner.service_tier();
-  out << "\nestimate " << scanner.output_tokens_estimate() << "\n";
+  out << "\nestimate " << scanner.OutputTokensEstimate() << "\n";
   return out.str();
 }
 

@@ -219,20 +219,22 @@ TEST_CASE("output tokens are estimated by events, or by bytes when events are la
        Data(R"({"choices":[{"delta":{"role":"assistant","content":""}}]})") + Data(Content("a")) +
            Data(Content("b")),
        1000);
-  CHECK(small.output_tokens_estimate() == 2);
+  CHECK(small.OutputTokensEstimate() == 2);
   StreamScanner large(Operation::kChat, true);
   Read(large, Data(Content(std::string(400, 'a'))), 1000);
-  CHECK(large.output_tokens_estimate() == 100);
+  CHECK(large.OutputTokensEstimate() == 100);
+  CHECK(large.OutputTokensEstimate(60) == 60);
+  CHECK(large.OutputTokensEstimate(0) == 1);  // the event was there
   StreamScanner calls(Operation::kChat, true);
   Read(
       calls,
       Data(
           R"({"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ab\""}}]}}]})"),
       1000);
-  CHECK(calls.output_tokens_estimate() == 2);
+  CHECK(calls.OutputTokensEstimate() == 2);
   StreamScanner text(Operation::kCompletions, true);
   Read(text, Data(R"({"choices":[{"text":"abcdefgh"}]})"), 1000);
-  CHECK(text.output_tokens_estimate() == 2);
+  CHECK(text.OutputTokensEstimate() == 2);
 }
 
 }  // namespace

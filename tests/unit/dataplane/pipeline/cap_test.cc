@@ -98,6 +98,32 @@ TEST_CASE("cap: what two calls at once are told, both can pay for") {
   CHECK(bench.Charged() == reserved);
 }
 
+// 400 bytes of text look like 100 tokens.
+TEST_CASE("cap: a stream that broke off is never estimated above what its provider was told") {
+  const std::string piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" +
+                            std::string(400, 'x') + "\"}}]}\n\n";
+  const Nanos limit = InputBound() + 60 * 2'000;
+  for (const std::string& more : {std::string(), std::string(R"(,"max_tokens":50)")}) {
+    DYNAMIC_SECTION("the client says \"" << more << '"') {
+      Bench bench(Setup{.budgets = {Capped(limit)}});
+      bench.a.Next({Send(StreamHead() + Chunk(piece)), Hold(), CloseIt()});
+      const auto asked = bench.Ask(kChat, ChatWith(R"(,"stream":true)" + more));
+      REQUIRE(RunUntil(bench.loop, [&] {
+        return bench.a.holding() == 1 && asked->client.body.size() == piece.size();
+      }));
+      const Billed running = bench.Bills().at(0);
+      CHECK(running.outgrown.reserved_nanos() <= limit);
+      CHECK(running.outgrown.estimate().output_tokens() <= 60);
+      bench.a.Resume();
+      bench.Finish(*asked);
+      const Billed bill = bench.Bills().at(0);
+      CHECK(bill.finished.source() == v1::USAGE_SOURCE_ESTIMATED);
+      CHECK(bill.finished.cost_nanos() <= bill.started.reserved_nanos());
+      CHECK(bench.Charged() <= limit);
+    }
+  }
+}
+
 TEST_CASE("finish: nothing is spliced, and what a call costs beyond is charged all the same") {
   Bench bench(Setup{.budgets = {MakeBudget("all", 100'000'000)}});
   const std::string dear =
