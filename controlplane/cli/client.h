@@ -6,6 +6,7 @@
 #include "controlplane/cli/connection.h"
 #include "controlplane/cli/failure.h"
 #include "spillway/v1/admin.pb.h"
+#include "spillway/v1/ledger.pb.h"
 
 namespace spillway::cli {
 

@@ -8,7 +8,7 @@
 
 #include "controlplane/cli/failure.h"
 #include "controlplane/cli/session.h"
-#include "spillway/v1/admin.pb.h"
+#include "spillway/v1/ledger.pb.h"
 
 namespace spillway::cli {
 

@@ -14,6 +14,7 @@
 #include "controlplane/ledger/charge_sink.h"
 #include "controlplane/store/store.h"
 #include "spillway/v1/admin.pb.h"
+#include "spillway/v1/ledger.pb.h"
 #include "spillway/v1/usage.pb.h"
 
 namespace spillway {

@@ -11,7 +11,7 @@
 #include "common/error.h"
 #include "controlplane/ledger/keys.h"
 #include "controlplane/ledger/totals.h"
-#include "spillway/v1/admin.pb.h"
+#include "spillway/v1/ledger.pb.h"
 #include "spillway/v1/usage.pb.h"
 
 namespace spillway::ledger {
