@@ -79,6 +79,13 @@ inline std::vector<v1::UsageRecord> ReadAll(Journal& journal, const std::string&
   }
 }
 
+// How many records there are of each kind.
+inline std::map<int, int> KindsOf(const std::vector<v1::UsageRecord>& records) {
+  std::map<int, int> kinds;
+  for (const v1::UsageRecord& record : records) ++kinds[record.body_case()];
+  return kinds;
+}
+
 inline AttemptInfo SampleAttempt() {
   return {.request_id = "req-1",
           .attempt_id = "attempt-1",

@@ -1,0 +1,165 @@
+// What the next process finds in a journal, and adds to it.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataplane/metering/journal.h"
+#include "tests/unit/dataplane/metering/scratch.h"
+
+namespace spillway {
+namespace {
+
+TEST_CASE("a restart names its predecessor and settles its open attempts behind its last record") {
+  const ScratchFolder folder;
+  ManualClock clock;
+  std::string first;
+  const int64_t started_ms = clock.WallMs();
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    Meter meter(*opened.journal, clock);
+    std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
+    StartAndForget(*opened.journal, clock);
+  }
+  clock.AdvanceMs(60'000);
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  opened.journal->RunOnce();
+  const auto old_records = ReadAll(*opened.journal, first);
+  REQUIRE(old_records.size() == 6);
+  const v1::UsageRecord& abandoned = old_records[4];
+  REQUIRE(abandoned.has_abandoned());
+  CHECK(abandoned.seq() == 5);
+  CHECK(abandoned.time_ms() == started_ms);
+  CHECK(abandoned.abandoned().started_seq() == 4);
+  CHECK(abandoned.abandoned().estimate().cost_nanos() == 200'000);
+  CHECK(abandoned.abandoned().estimate().source() == v1::USAGE_SOURCE_ESTIMATED);
+  CHECK(abandoned.abandoned().estimate().end() == v1::END_ABANDONED);
+  CHECK(abandoned.abandoned().estimate().attribution().team() == "support");
+  CHECK(old_records[5].closed().last_seq() == 6);
+  const auto own = ReadAll(*opened.journal, opened.journal->incarnation());
+  REQUIRE(own.size() == 1);
+  CHECK(own[0].hello().predecessor() == first);
+  CHECK(own[0].hello().predecessor_last_seq() == 6);
+  CHECK(opened.journal->stats().abandoned == 1);
+  CHECK(opened.journal->stats().uncommitted == 7);
+}
+
+TEST_CASE("a kill bills a stream that outgrew its estimate at what it last held") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    const int64_t seq = StartAndForget(*opened.journal, clock);
+    OutgrowAndForget(*opened.journal, clock, seq, 300);
+    OutgrowAndForget(*opened.journal, clock, seq, 600);
+    const int64_t ended = StartAndForget(*opened.journal, clock);
+    OutgrowAndForget(*opened.journal, clock, ended + 1, 900);  // of no attempt: changes nothing
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  const auto records = ReadAll(*opened.journal, first);
+  std::vector<int64_t> outputs;
+  std::vector<int64_t> holds;
+  for (const v1::UsageRecord& record : records) {
+    if (!record.has_abandoned()) continue;
+    outputs.push_back(record.abandoned().estimate().usage().output_tokens());
+    holds.push_back(record.abandoned().estimate().hold_nanos());
+  }
+  CHECK(outputs == std::vector<int64_t>{600, 50});
+  CHECK(holds == std::vector<int64_t>{100'000 + 600 * 2'000, 100'000 + 50 * 2'000});
+}
+
+TEST_CASE("a second restart adds nothing to a closed journal, and what is committed goes") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+  }
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  CHECK(ReadAll(*opened.journal, first).size() == 2);  // Hello, Closed
+  REQUIRE(opened.journal->States().size() == 3);
+  opened.journal->MarkCommitted(first, 2, {});
+  opened.journal->RunOnce();
+  CHECK(opened.journal->States().size() == 2);
+  CHECK_FALSE(std::filesystem::exists(folder.path() + "/journal/" + first));
+}
+
+TEST_CASE("a clean end closes the journal itself") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    Meter meter(*opened.journal, clock);
+    auto attempt = meter.Start(SampleAttempt());
+    opened.journal->AppendClosed();
+    CHECK(opened.journal->stats().records == 2);  // not while an attempt is open
+    std::move(*attempt).Finish(SampleOutcome());
+    opened.journal->AppendClosed();
+    CHECK(opened.journal->stats().records == 4);
+    CHECK_FALSE(meter.Start(SampleAttempt()).has_value());
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  CHECK(ReadAll(*opened.journal, first).size() == 4);
+  CHECK(opened.journal->stats().abandoned == 0);
+}
+
+TEST_CASE("an open attempt is found after a kill though its segment was freed long ago") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  std::string first;
+  int64_t open_seq = 0;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    Journal& journal = *opened.journal;
+    first = journal.incarnation();
+    Meter meter(journal, clock);
+    open_seq = StartAndForget(journal, clock);
+    auto ends_late = meter.Start(SampleAttempt());
+    for (int round = 0; round < 10; ++round) {
+      for (int i = 0; i < 60; ++i) std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
+      journal.RunOnce();
+      journal.MarkCommitted(journal.incarnation(), journal.stats().records, {});
+      journal.RunOnce();
+      if (round == 5) std::move(*ends_late).Finish(SampleOutcome());
+      if (round == 3 || round == 7) OutgrowAndForget(journal, clock, open_seq, 100 * round);
+    }
+    REQUIRE(journal.Read(journal.incarnation(), 1, INT64_MAX, 1)->front().seq > 800);
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  const auto records = ReadAll(*opened.journal, first);
+  const auto kinds = KindsOf(records);
+  CHECK(kinds.at(v1::UsageRecord::kAbandoned) == 1);
+  const auto abandoned =
+      std::ranges::find_if(records, [](const auto& record) { return record.has_abandoned(); });
+  CHECK(abandoned->abandoned().started_seq() == open_seq);
+  CHECK(abandoned->abandoned().estimate().request_id() == "req-1");
+  CHECK(abandoned->abandoned().estimate().usage().output_tokens() == 700);
+  CHECK_FALSE(kinds.contains(v1::UsageRecord::kLost));
+}
+
+TEST_CASE("the epoch survives a restart, retirement does not") {
+  const ScratchFolder folder;
+  const ManualClock clock;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    REQUIRE(opened.journal->NoteInstruction(7, true));
+    REQUIRE(opened.journal->NoteInstruction(3, true));
+    CHECK(opened.journal->highest_epoch() == 7);
+    CHECK(opened.journal->retired());
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  CHECK(opened.journal->highest_epoch() == 7);
+  CHECK_FALSE(opened.journal->retired());
+}
+
+}  // namespace
+}  // namespace spillway
