@@ -31,7 +31,8 @@ int FreePort() {
   const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = Loopback(0);
   socklen_t size = sizeof(address);
-  bind(probe, reinterpret_cast<sockaddr*>(&address), size);
+  if (bind(probe, reinterpret_cast<sockaddr*>(&address), size) != 0)
+    throw std::runtime_error("no port is free");
   getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
   close(probe);
   return ntohs(address.sin_port);
@@ -79,7 +80,7 @@ std::optional<std::string> NatsServer::Program() {
   folders += ":/usr/sbin";
   for (size_t at = 0; at < folders.size();) {
     const size_t end = std::min(folders.find(':', at), folders.size());
-    const std::string program = folders.substr(at, end - at) + "/nats-server";
+    std::string program = folders.substr(at, end - at) + "/nats-server";
     if (access(program.c_str(), X_OK) == 0) return program;
     at = end + 1;
   }

@@ -75,7 +75,7 @@ TEST_CASE(
     const int output = StartWriter(path, pid);
     std::string text;
     char piece[512];
-    const int64_t target = acknowledged + 3 + round * 2;
+    const int64_t target = acknowledged + 3 + int64_t{round} * 2;
     while (acknowledged < target) {
       const ssize_t size = read(output, piece, sizeof(piece));
       REQUIRE(size > 0);

@@ -225,7 +225,8 @@ TEST_CASE("a state that does not match its digest is not opened") {
   row.back() ^= 1;
   WriteBatch batch;
   batch.Put(Table::kResources, row_key, row);
-  REQUIRE(fixture.store->Write(std::move(batch)));
+  const auto written = fixture.store->Write(std::move(batch));
+  REQUIRE(written);
   const auto refused = ConfigStore::Open(*fixture.store);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == ErrorCode::kCorrupt);
@@ -239,6 +240,7 @@ TEST_CASE("writers on several threads make a chain, and the listener hears it in
       [&](const CommittedRevision& revision) { heard.push_back(revision.position.revision()); });
   std::vector<std::thread> writers;
   std::atomic<int> failed{0};
+  writers.reserve(4);
   for (int writer = 0; writer < 4; ++writer) {
     writers.emplace_back([&, writer] {
       for (int i = 0; i < 20; ++i) {

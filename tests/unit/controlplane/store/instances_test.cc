@@ -49,7 +49,8 @@ TEST_CASE("a retired instance stays retired until it lives again") {
   REQUIRE(fixture.instances->Note(Seen("a", "1")));
   WriteBatch with;
   with.Put(Table::kLedgerMarks, "mark", "x");
-  REQUIRE(fixture.instances->Retire("a", 5, std::move(with)));
+  const auto retired = fixture.instances->Retire("a", 5, std::move(with));
+  REQUIRE(retired);
   CHECK(fixture.store->Get(Table::kLedgerMarks, "mark").value() == "x");
   CHECK(fixture.instances->IsRetired("a"));
   CHECK(fixture.instances->Expected() == 0);

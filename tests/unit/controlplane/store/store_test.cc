@@ -22,7 +22,8 @@ std::unique_ptr<Store> OpenStore(const std::string& path) {
 void Put(Store& store, Table table, std::string_view key, std::string_view value) {
   WriteBatch batch;
   batch.Put(table, key, value);
-  REQUIRE(store.Write(std::move(batch)));
+  const auto written = store.Write(std::move(batch));
+  REQUIRE(written);
 }
 
 std::vector<std::string> Keys(const Store& store, Table table, std::string_view prefix,
@@ -48,7 +49,8 @@ TEST_CASE("a batch changes several tables at once and survives a reopen") {
     batch.Put(Table::kMeta, "b", "2");
     batch.Delete(Table::kMeta, "b");
     CHECK_FALSE(batch.empty());
-    REQUIRE(store->Write(std::move(batch)));
+    const auto written = store->Write(std::move(batch));
+    REQUIRE(written);
   }
   const auto store = OpenStore(folder.path() + "/db");
   CHECK(store->Get(Table::kMeta, "a").value() == "1");
@@ -126,6 +128,7 @@ TEST_CASE("writers on several threads all get in") {
   const auto store = OpenStore(folder.path());
   std::vector<std::thread> writers;
   std::atomic<int> failed{0};
+  writers.reserve(8);
   for (int writer = 0; writer < 8; ++writer) {
     writers.emplace_back([&, writer] {
       for (int i = 0; i < 25; ++i) {
