@@ -1,6 +1,7 @@
 #include "common/config/prices.h"
 
 #include <catch2/catch_all.hpp>
+#include <cmath>
 
 #include "common/config/load.h"
 #include "common/config/resource.h"
@@ -10,7 +11,7 @@ namespace spillway::config {
 namespace {
 
 // USD per million tokens in nano-dollars.
-constexpr Nanos Usd(double usd) { return static_cast<Nanos>(usd * 1'000'000'000 + 0.5); }
+Nanos Usd(double usd) { return std::llround(usd * 1'000'000'000); }
 
 std::vector<v1::Resource> Load(const std::string& yaml) {
   LoadResult loaded = LoadYaml(yaml, "test.yaml", {});

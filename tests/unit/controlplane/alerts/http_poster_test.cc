@@ -54,7 +54,9 @@ std::unique_ptr<httplib::Server> PlainServer(httplib::Request& last) {
     });
   });
   server->Post("/flood", [](const httplib::Request&, httplib::Response& response) {
-    response.set_content(std::string(10'000'000, 'x'), "text/plain");
+    std::string flood;
+    flood.resize(10'000'000, 'x');
+    response.set_content(flood, "text/plain");
   });
   server->Post(".*", [&last](const httplib::Request& request, httplib::Response& response) {
     last = request;
