@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <print>
 #include <string>
 #include <string_view>
 
@@ -27,8 +28,8 @@ void Percentiles(const char* name, std::vector<uint32_t> values, bool last) {
                : values[std::min(values.size() - 1,
                                  static_cast<size_t>(static_cast<double>(values.size()) * share))];
   };
-  std::printf("\"%s\":{\"p50\":%u,\"p90\":%u,\"p99\":%u,\"p999\":%u,\"max\":%u}%s", name, at(0.5),
-              at(0.9), at(0.99), at(0.999), at(1.0), last ? "" : ",");
+  std::print(R"("{}":{{"p50":{},"p90":{},"p99":{},"p999":{},"max":{}}}{})", name, at(0.5), at(0.9),
+             at(0.99), at(0.999), at(1.0), last ? "" : ",");
 }
 
 }  // namespace
@@ -70,14 +71,12 @@ int main(int argc, char** argv) {
   plan.ramp_seconds = number("--ramp", 0);
 
   const spillway::bench::Tally tally = spillway::bench::Run(plan);
-  std::printf(
-      "{\"answers\":%lld,\"errors\":%lld,\"events\":%lld,\"out_of_order\":%lld,"
-      "\"streams_open_max\":%lld,\"first_error\":\"%s\",",
-      static_cast<long long>(tally.answers), static_cast<long long>(tally.errors),
-      static_cast<long long>(tally.events), static_cast<long long>(tally.out_of_order),
-      static_cast<long long>(tally.streams_open_max), tally.first_error.c_str());
+  std::print(R"({{"answers":{},"errors":{},"events":{},"out_of_order":{},"streams_open_max":{},)"
+             R"("first_error":"{}",)",
+             tally.answers, tally.errors, tally.events, tally.out_of_order, tally.streams_open_max,
+             tally.first_error);
   Percentiles("latency_us", tally.latency_us, false);
   Percentiles("first_event_us", tally.first_event_us, true);
-  std::printf("}\n");
+  std::println("}}");
   return 0;
 }

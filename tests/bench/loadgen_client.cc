@@ -122,7 +122,7 @@ class AnswerReader {
       if (!event.starts_with("data:")) continue;
       ++run.tally.events;
       if (event.find("[DONE]") != std::string_view::npos) done_ = true;
-      const size_t at = event.find("\"content\":\"");
+      const size_t at = event.find(R"("content":")");
       if (at == std::string_view::npos) continue;
       const std::string_view rest = event.substr(at + 11);
       content.append(rest.substr(0, rest.find('"')));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <ranges>
 #include <utility>
 
 #include "tests/fakes/memory_bus.h"
@@ -91,8 +92,8 @@ void MemoryStream::Erase(std::map<uint64_t, BusMessage>::iterator at) {
 }
 
 uint64_t MemoryStream::LastSeqOf(std::string_view subject) const {
-  for (auto at = messages.rbegin(); at != messages.rend(); ++at) {
-    if (at->second.subject == subject) return at->first;
+  for (const auto& [seq, message] : std::views::reverse(messages)) {
+    if (message.subject == subject) return seq;
   }
   return 0;
 }
@@ -224,8 +225,8 @@ Result<std::optional<BusMessage>> MemoryBus::GetLast(std::string_view stream,
   if (!connection_->connected) return Away();
   const MemoryStream* data = server_->Named(stream);
   if (data == nullptr) return NoStream(stream);
-  for (auto at = data->messages.rbegin(); at != data->messages.rend(); ++at) {
-    if (at->second.subject == subject) return at->second;
+  for (const auto& [seq, message] : std::views::reverse(data->messages)) {
+    if (message.subject == subject) return message;
   }
   return std::nullopt;
 }

@@ -1,5 +1,5 @@
 #include <catch2/catch_all.hpp>
-#include <cstdio>
+#include <print>
 #include <string>
 
 #include "tests/simulation/cluster.h"
@@ -22,20 +22,14 @@ Setup Faulty(uint64_t seed, Naive naive = Naive::kNone) {
 
 void Print(uint64_t seed, Cluster& cluster) {
   const Figures& f = cluster.world().figures;
-  std::printf(
-      "seed %llu: %lld steps, %lld faults (%lld kills, %lld power cuts, %lld wipes, %lld "
-      "partitions, %lld restores, %lld streams lost, %lld clock steps, %lld freezes, %lld edits, "
-      "%lld tombstones), "
-      "%lld admitted, %lld refused, %lld waited, %zu violations\n",
-      static_cast<unsigned long long>(seed),
-      static_cast<long long>(cluster.world().schedule.steps()), static_cast<long long>(f.faults),
-      static_cast<long long>(f.kills), static_cast<long long>(f.power_cuts),
-      static_cast<long long>(f.wipes), static_cast<long long>(f.partitions),
-      static_cast<long long>(f.restores), static_cast<long long>(f.streams_lost),
-      static_cast<long long>(f.clock_steps), static_cast<long long>(f.freezes),
-      static_cast<long long>(f.edits), static_cast<long long>(f.tombstones),
-      static_cast<long long>(f.admitted), static_cast<long long>(f.refused),
-      static_cast<long long>(f.waited), cluster.world().violations.size());
+  std::println(
+      "seed {}: {} steps, {} faults ({} kills, {} power cuts, {} wipes, {} "
+      "partitions, {} restores, {} streams lost, {} clock steps, {} freezes, {} edits, "
+      "{} tombstones), "
+      "{} admitted, {} refused, {} waited, {} violations",
+      seed, cluster.world().schedule.steps(), f.faults, f.kills, f.power_cuts, f.wipes,
+      f.partitions, f.restores, f.streams_lost, f.clock_steps, f.freezes, f.edits, f.tombstones,
+      f.admitted, f.refused, f.waited, cluster.world().violations.size());
 }
 
 std::string First(Cluster& cluster) {
@@ -62,7 +56,7 @@ int64_t StepsUntilCaught(Naive naive, int seeds, int64_t steps) {
     if (cluster.world().violations.empty()) cluster.Finish();
     sum += cluster.world().schedule.steps();
     if (!cluster.world().violations.empty()) {
-      std::printf("%s\n", First(cluster).c_str());
+      std::println("{}", First(cluster));
       return sum;
     }
   }
@@ -100,9 +94,7 @@ TEST_CASE("the invariants hold for ten million steps", "[.long]") {
     steps += cluster.world().schedule.steps();
     faults += cluster.world().figures.faults;
   }
-  std::printf("%lld steps, %lld faults, seeds 1 to %llu: no violation\n",
-              static_cast<long long>(steps), static_cast<long long>(faults),
-              static_cast<unsigned long long>(seed - 1));
+  std::println("{} steps, {} faults, seeds 1 to {}: no violation", steps, faults, seed - 1);
 }
 
 TEST_CASE("each wrong reading of the rules is caught") {
@@ -122,7 +114,7 @@ TEST_CASE("each wrong reading of the rules is caught") {
       {"closed at what the unsynced journal shows", Naive::kCloseAtJournal},
   }));
   CAPTURE(row.name);
-  std::printf("%s: ", row.name);
+  std::print("{}: ", row.name);
   CHECK(StepsUntilCaught(row.naive, 20, 40'000) > 0);
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <print>
 #include <string>
 
 #include "common/config/resource.h"
@@ -25,7 +26,7 @@ namespace {
 
 void Require(bool good, const char* what) {
   if (good) return;
-  std::fprintf(stderr, "%s\n", what);
+  std::println(stderr, "{}", what);
   std::abort();
 }
 

@@ -99,15 +99,15 @@ TEST_CASE("every kind of token has its rate, and parts never exceed their whole"
       {"then writes for an hour",
        {.input = 10, .cache_write_5m = 10, .cache_write_1h = 7},
        PriceOf(kDistinct),
-       kCall + 7 * 2000 + 3 * 1250},
+       kCall + int64_t{7} * 2000 + int64_t{3} * 1250},
       {"then writes for five minutes, then audio",
        {.input = 10, .cache_write_5m = 8, .audio_input = 8},
        PriceOf(kDistinct),
-       kCall + 8 * 1250 + 2 * 4000},
+       kCall + int64_t{8} * 1250 + int64_t{2} * 4000},
       {"reasoning before audio",
        {.output = 10, .reasoning = 9, .audio_output = 9},
        PriceOf(kDistinct),
-       kCall + 9 * 12'000 + 20'000},
+       kCall + int64_t{9} * 12'000 + 20'000},
       {"negative parts are nothing",
        {.input = 2,
         .output = 1,
@@ -196,7 +196,7 @@ Nanos Reference(const TokenUsage& usage, const Rates& rates) {
   const auto add = [&](int64_t count, int64_t rate) {
     sum.AddProduct(Figure(plain(count)), Figure(plain(rate)));
   };
-  const auto split = [&](int64_t whole, std::vector<std::pair<int64_t, int64_t>> parts,
+  const auto split = [&](int64_t whole, const std::vector<std::pair<int64_t, int64_t>>& parts,
                          int64_t rate) {
     int64_t left = plain(whole);
     for (const auto& [count, part_rate] : parts) {

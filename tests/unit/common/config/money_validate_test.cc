@@ -233,7 +233,8 @@ TEST_CASE("a model needs a price that somebody knows") {
   CAPTURE(said);
   CHECK(said.empty() == row.good);
   Unvalidated loaded{.resources = With(kModel + row.books), .places = {}};
-  CHECK(ValidateLoaded(std::move(loaded)).ok() == row.good);
+  const bool valid = ValidateLoaded(std::move(loaded)).ok();
+  CHECK(valid == row.good);
 }
 
 TEST_CASE("the address of an alert sink is checked and never repeated") {
@@ -318,7 +319,8 @@ TEST_CASE("a chain of 100,000 downgrades is walked without recursion") {
     route.mutable_limit_action()->set_action(v1::LimitAction::ACTION_DOWNGRADE);
     route.mutable_limit_action()->set_to("r" + std::to_string((i + 1) % kRoutes));
   }
-  CHECK(Validate(std::move(resources)).violations.size() == 1);
+  const auto validated = Validate(std::move(resources));
+  CHECK(validated.violations.size() == 1);
 }
 
 }  // namespace spillway::config

@@ -36,6 +36,7 @@ class FakePoster final : public Poster {
 
   std::vector<std::string> Ids() const {
     std::vector<std::string> ids;
+    ids.reserve(taken.size());
     for (const Taken& post : taken) ids.push_back(post.headers.at("x-spillway-delivery"));
     return ids;
   }
@@ -46,6 +47,7 @@ class FakeSinks final : public SinkDirectory {
   std::map<std::string, v1::AlertSink::Kind> sinks = {{"ops", v1::AlertSink::KIND_WEBHOOK}};
   std::vector<std::string> Names() const override {
     std::vector<std::string> names;
+    names.reserve(sinks.size());
     for (const auto& [name, kind] : sinks) names.push_back(name);
     return names;
   }

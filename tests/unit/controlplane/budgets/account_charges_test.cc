@@ -2,6 +2,7 @@
 #include "controlplane/budgets/account_charges.h"
 
 #include <ctime>
+#include <print>
 
 #include "tests/unit/controlplane/budgets/desk_world.h"
 
@@ -104,9 +105,10 @@ TEST_CASE("a batch that is dropped has charged nothing") {
   world.charges->Discarded();
   CHECK(world.Figures("team").settled == 0);
   REQUIRE(world.charges->Add(settlement));
-  WriteBatch written;
-  world.charges->Write(written);
-  REQUIRE(world.store->Write(std::move(written)));
+  WriteBatch batch;
+  world.charges->Write(batch);
+  const auto written = world.store->Write(std::move(batch));
+  REQUIRE(written);
   world.charges->Committed();
   CHECK(world.Figures("team").settled == 50);
   world.book->Read([](const LeaseKeeper& keeper) {
@@ -266,9 +268,9 @@ TEST_CASE("ledger throughput with budgets", "[.benchmark]") {
   }
   const double seconds = static_cast<double>(SystemClock().MonotonicNs() - begin) / 1e9;
   const double cpu_seconds = static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC;
-  std::printf("ledger with budgets: %.0f records/s, %.0f per CPU second\n",
-              static_cast<double>(source.last_seq()) / seconds,
-              static_cast<double>(source.last_seq()) / cpu_seconds);
+  std::println("ledger with budgets: {:.0f} records/s, {:.0f} per CPU second",
+               static_cast<double>(source.last_seq()) / seconds,
+               static_cast<double>(source.last_seq()) / cpu_seconds);
   CHECK(world.Figures("team").settled == kAttempts);
 }
 

@@ -139,7 +139,7 @@ TEST_CASE("tags, and windows that begin within an hour, are counted from single 
     });
   };
   // The day in Kathmandu (UTC+5:45) begins at 18:15 UTC.
-  const int64_t dawn_ms = kTestHourMs - kHourMs * 6 + 15 * 60'000;
+  const int64_t dawn_ms = kTestHourMs - kHourMs * 6 + int64_t{15} * 60'000;
   add(dawn_ms - 1000, 1, "prod");
   add(dawn_ms + 1000, 2, "prod");
   add(dawn_ms + kHourMs, 4, "dev");

@@ -48,7 +48,7 @@ TEST_CASE(
   }
   applying.join();
   CHECK(failed == 0);
-  CHECK(world.Figures("team").settled == 2 * kAttempts * 7);
+  CHECK(world.Figures("team").settled == Nanos{2} * kAttempts * 7);
 }
 
 }  // namespace

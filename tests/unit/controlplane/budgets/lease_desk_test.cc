@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <ctime>
 #include <mutex>
+#include <print>
 
 #include "tests/unit/controlplane/budgets/desk_world.h"
 
@@ -281,9 +282,8 @@ TEST_CASE("10,000 lease requests per second", "[.benchmark]") {
   REQUIRE(all.wait_for(lock, std::chrono::seconds(60), [&] { return answered == kRequests; }));
   const double seconds = static_cast<double>(SystemClock().MonotonicNs() - begin) / 1e9;
   const double cpu_seconds = static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC;
-  std::printf("lease desk: %.0f requests/s, %.0f per CPU second, in %lld synced batches\n",
-              kRequests / seconds, kRequests / cpu_seconds,
-              static_cast<long long>(world.desk->stats().batches));
+  std::println("lease desk: {:.0f} requests/s, {:.0f} per CPU second, in {} synced batches",
+               kRequests / seconds, kRequests / cpu_seconds, world.desk->stats().batches);
 }
 
 }  // namespace

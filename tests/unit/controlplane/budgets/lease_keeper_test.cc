@@ -216,6 +216,7 @@ TEST_CASE("a limit is edited without losing what was spent") {
 
 TEST_CASE("requests stay cheap with many budgets and subjects", "[.bench]") {
   std::vector<BudgetTerms> budgets;
+  budgets.reserve(1'000);
   for (int i = 0; i < 1'000; ++i) budgets.push_back(Terms("b" + std::to_string(i), INT64_MAX / 4));
   LeaseKeeper keeper;
   keeper.SetBudgets(budgets);

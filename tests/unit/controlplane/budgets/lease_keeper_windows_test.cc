@@ -30,14 +30,14 @@ TEST_CASE("a rolling budget counts its last buckets") {
   // T is at 01:00. 400 are spent in that bucket, 100 stay out with h1.
   bench.Send(Ask("h1").Waits({{"b", 500}}, bucket(1)));
   bench.keeper.OnCharge("h1", AccountOf("b", bucket(1)), 400);
-  bench.At(kNowMs + 2 * 3'600'000);  // 03:00: still in the window
+  bench.At(kNowMs + int64_t{2} * 3'600'000);  // 03:00: still in the window
   CHECK(LevelOf(bench.Send(Ask("h2").Waits({{"b", 600}}, bucket(3))), "b") == 0);
   CHECK(LevelOf(bench.Send(Ask("h2").Waits({{"b", 500}}, bucket(3))), "b") == 500);
   LeaseAccountFigures figures = bench.keeper.Figures("b", "");
   CHECK(figures.settled == 400);
   CHECK(figures.exposure == 1'000);
   CHECK(figures.resets_at_s == bucket(4));
-  bench.At(kNowMs + 3 * 3'600'000);  // 04:00: what was spent at 01:00 counts no more
+  bench.At(kNowMs + int64_t{3} * 3'600'000);  // 04:00: what was spent at 01:00 counts no more
   figures = bench.keeper.Figures("b", "");
   CHECK(figures.settled == 0);
   CHECK(figures.exposure == 600);  // with what h1 still has out of 01:00

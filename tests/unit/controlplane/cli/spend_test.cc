@@ -137,14 +137,14 @@ TEST_CASE("the JSON of spend keeps its names and order") {
 TEST_CASE("a month is closed per team, and what is not final is said") {
   api::AdminWorld world;
   constexpr int64_t kHour = 3'600'000;
-  constexpr int64_t kFebruary = kTestHourMs + 31 * 24 * kHour;
+  constexpr int64_t kFebruary = kTestHourMs + kHour * 24 * 31;
   UsageSource source("dp-1", 'a');
   AddCall(source, {.cost = 3'000'000'000});
   AddCall(source, {.cost = 1'000'000'000, .estimated = true});
   AddCall(source, {.team = "sales", .cost = 500'000'000});
-  AddCall(source, {.time_ms = kTestHourMs - 1, .cost = 70'000'000'000});     // December
-  AddCall(source, {.time_ms = kFebruary, .cost = 90'000'000'000});           // February
-  AddCall(source, {.time_ms = kFebruary - 30 * 60'000, .cost = 7'000'000});  // 05:00 in Kolkata
+  AddCall(source, {.time_ms = kTestHourMs - 1, .cost = 70'000'000'000});   // December
+  AddCall(source, {.time_ms = kFebruary, .cost = 90'000'000'000});         // February
+  AddCall(source, {.time_ms = kFebruary - kHour / 2, .cost = 7'000'000});  // 05:00 in Kolkata
   source.Start({.team = "sales", .reserved = 2'000'000'000});
   Apply(*world.ledger, {source.All()});
   world.api.clock.SetWallMs(kFebruary + kHour);

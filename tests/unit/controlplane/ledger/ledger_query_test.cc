@@ -1,7 +1,7 @@
 // Roll-ups, queries, verification, backups, and what applying costs.
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
+#include <print>
 
 #include "common/clock.h"
 #include "controlplane/ledger/keys.h"
@@ -170,7 +170,8 @@ TEST_CASE("verify finds a roll-up that is wrong, one that is missing, one too ma
     nobody.set_team("nobody");
     batch.Put(Table::kLedgerRollups, ledger::RollupKey(7200, nobody), value);
   }
-  REQUIRE(opened.store->Write(std::move(batch)));
+  const auto written = opened.store->Write(std::move(batch));
+  REQUIRE(written);
   const auto verified = opened.ledger->Verify();
   REQUIRE(verified.has_value());
   CHECK(verified->differences_size() == 1);
@@ -254,9 +255,9 @@ TEST_CASE("ledger throughput", "[.benchmark]") {
   }
   const double seconds = static_cast<double>(SystemClock().MonotonicNs() - begin) / 1e9;
   const double cpu_seconds = static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC;
-  std::printf("ledger: %.0f records/s, %.0f per CPU second\n",
-              static_cast<double>(source.last_seq()) / seconds,
-              static_cast<double>(source.last_seq()) / cpu_seconds);
+  std::println("ledger: {:.0f} records/s, {:.0f} per CPU second",
+               static_cast<double>(source.last_seq()) / seconds,
+               static_cast<double>(source.last_seq()) / cpu_seconds);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ TEST_CASE("runs in any order, doubled, lost and sent again add up exactly") {
     return std::uniform_int_distribution<int64_t>(0, max)(random);
   };
   std::vector<UsageSource> sources;
+  sources.reserve(4);
   for (int i = 0; i < 4; ++i)
     sources.emplace_back("dp-" + std::to_string(i), static_cast<char>('a' + i));
   for (UsageSource& source : sources) {
@@ -25,7 +26,7 @@ TEST_CASE("runs in any order, doubled, lost and sent again add up exactly") {
     for (int i = 0; i < 3000; ++i) {
       const Attempt attempt{.team = "team-" + std::to_string(upto(4)),
                             .key = "key-" + std::to_string(upto(9)),
-                            .time_ms = kTestHourMs + upto(6 * 3'600'000),
+                            .time_ms = kTestHourMs + upto(int64_t{6} * 3'600'000),
                             .cost = upto(1'000'000'000),
                             .input = upto(5000)};
       open.emplace_back(source.Start(attempt), attempt);
@@ -235,7 +236,7 @@ TEST_CASE("an estimate is taken back from the hour it was counted in") {
   Attempt attempt{.time_ms = kTestHourMs, .cost = 1000, .reserved = 3000};
   const int64_t started = source.Start(attempt);
   source.Abandon(started, attempt);
-  attempt.time_ms = kTestHourMs + 2 * 3'600'000;
+  attempt.time_ms = kTestHourMs + int64_t{2} * 3'600'000;
   source.Finish(started, attempt);
   Apply(*opened.ledger, {source.Records(1, 3)});
   Apply(*opened.ledger, {source.Records(4, 4)});

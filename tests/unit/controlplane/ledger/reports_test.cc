@@ -28,7 +28,7 @@ Event RandomEvent(std::minstd_rand& random) {
   const auto number = [&random](int64_t max) {
     return std::uniform_int_distribution<int64_t>(0, max)(random);
   };
-  Event event{.time_ms = kTestHourMs + number(40 * 24 * kHourMs), .finished = {}};
+  Event event{.time_ms = kTestHourMs + number(kHourMs * 24 * 40), .finished = {}};
   v1::Finished& finished = event.finished;
   v1::Attribution& who = *finished.mutable_attribution();
   who.set_organization(Pick(random, "org", 2));
@@ -226,7 +226,8 @@ TEST_CASE("verify compares the newer totals too") {
   totals.retry_nanos -= 1;
   WriteBatch batch;
   batch.Put(Table::kLedgerRollups, key, totals.Bytes());
-  REQUIRE(opened.store->Write(std::move(batch)));
+  const auto written = opened.store->Write(std::move(batch));
+  REQUIRE(written);
   const auto verified = opened.ledger->Verify();
   REQUIRE(verified->differences_size() == 1);
   CHECK(verified->differences(0).contains("retries"));
@@ -249,7 +250,8 @@ TEST_CASE("rows that an older program wrote are added up, grow, and verify") {
                                }));
     WriteBatch batch;
     batch.Put(Table::kLedgerRollups, key, bytes.substr(0, 72));  // as it was stored before
-    REQUIRE(opened.store->Write(std::move(batch)));
+    const auto written = opened.store->Write(std::move(batch));
+    REQUIRE(written);
   }
   auto opened = OpenLedger(folder.path());
   CHECK(TotalOf(*opened.ledger).cost_nanos() == 5);
@@ -287,13 +289,13 @@ TEST_CASE("what only events know is refused when it cannot be whole") {
   v1::QuerySpendRequest where;
   (*where.mutable_where())[v1::DIMENSION_TAG] = "x";
   CHECK(refusal(where) == "where");
-  REQUIRE(opened.ledger->BackUp(folder.path() + "/backups", kTestHourMs + 10 * 24 * kHourMs));
-  REQUIRE(opened.ledger->Prune(kTestHourMs + 10 * 24 * kHourMs));
+  REQUIRE(opened.ledger->BackUp(folder.path() + "/backups", kTestHourMs + kHourMs * 24 * 10));
+  REQUIRE(opened.ledger->Prune(kTestHourMs + kHourMs * 24 * 10));
   v1::QuerySpendRequest events;
   events.set_from_events(true);
   events.set_since_ms(kTestHourMs);
   CHECK(refusal(events) == "since_ms");
-  events.set_since_ms(kTestHourMs + 9 * 24 * kHourMs);
+  events.set_since_ms(kTestHourMs + kHourMs * 24 * 9);
   CHECK(refusal(events).empty());
 }
 

@@ -302,8 +302,8 @@ TEST_CASE("what a process closes with, and what it counts") {
   CHECK(process.budgets.Closing().empty());
   MetricsText running;
   process.budgets.Collect(running);
-  CHECK(std::move(running).Take().find("spillway_budget_reserved_nanos 100\n") !=
-        std::string::npos);
+  const std::string metrics = std::move(running).Take();
+  CHECK(metrics.contains("spillway_budget_reserved_nanos 100\n"));
   std::move(held).Settle(30, 40);
   const auto closed = process.budgets.Closing();
   REQUIRE(closed.size() == 1);

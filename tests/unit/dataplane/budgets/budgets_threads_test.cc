@@ -1,7 +1,7 @@
 // Many threads at one account: it is never spent twice, and never locked up.
 #include <atomic>
-#include <cstdio>
 #include <ctime>
+#include <print>
 #include <thread>
 
 #include "tests/unit/dataplane/budgets/fixture.h"
@@ -91,8 +91,8 @@ TEST_CASE("reserve and settle cost", "[.benchmark]") {
       for (int t = 0; t < threads; ++t) all.emplace_back(run);
       for (std::thread& thread : all) thread.join();
       const auto elapsed = static_cast<double>(SystemClock().MonotonicNs() - begun_ns);
-      std::printf("%d thread(s), %zu budget(s): %.0f ns per reserve and settle of each thread\n",
-                  threads, budgets, elapsed / kRounds);
+      std::println("{} thread(s), {} budget(s): {:.0f} ns per reserve and settle of each thread",
+                   threads, budgets, elapsed / kRounds);
     }
   }
 }

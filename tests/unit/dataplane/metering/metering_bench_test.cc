@@ -1,6 +1,6 @@
 // Prints what journalling costs a request thread; fails nothing.
-#include <cstdio>
 #include <ctime>
+#include <print>
 
 #include "tests/unit/dataplane/metering/scratch.h"
 
@@ -24,9 +24,8 @@ TEST_CASE("journalling cost per record", "[.benchmark]") {
   const double begin = cpu_ns();
   for (int i = 0; i < kAttempts; ++i)
     std::move(*meter.Start(SampleAttempt())).Finish(SampleOutcome());
-  std::printf("journal: %.0f ns of the caller's CPU a record, %lld counted while full\n",
-              (cpu_ns() - begin) / (2.0 * kAttempts),
-              static_cast<long long>(opened.journal->stats().counted_ends));
+  std::println("journal: {:.0f} ns of the caller's CPU a record, {} counted while full",
+               (cpu_ns() - begin) / (2.0 * kAttempts), opened.journal->stats().counted_ends);
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <chrono>
-#include <cstdio>
 #include <fstream>
+#include <print>
 
 #include "common/clock.h"
 #include "dataplane/snapshot/compression.h"
@@ -49,10 +49,10 @@ TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
                "sk-" + std::to_string(i * 97 % kKeys), true);
     deltas.push_back(cp->Commit());
   }
-  std::printf("one-key delta on the wire: %zu bytes\n", cp->SignedDelta(deltas[0]).size());
+  std::println("one-key delta on the wire: {} bytes", cp->SignedDelta(deltas[0]).size());
   const BuildOptions options{.secrets = {.seal_key = &cp->seal_key()}};
   const std::string frame = Deflate(list);
-  std::printf("state: %.1f MB, compressed %.1f MB\n", list.size() / 1e6, frame.size() / 1e6);
+  std::println("state: {:.1f} MB, compressed {:.1f} MB", list.size() / 1e6, frame.size() / 1e6);
   list = std::string();
 
   ::malloc_trim(0);
@@ -63,12 +63,12 @@ TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
     const std::string inflated = Inflate(frame, int64_t{1} << 30).value();
     const auto entries = ParseEntryList(inflated, {}).value();
     snapshot = Build(entries, position, options).value();
-    std::printf("inflate, parse and build: %.0f ms\n", Ms(start));
+    std::println("inflate, parse and build: {:.0f} ms", Ms(start));
   }
   const double untrimmed = ResidentMb();
   ::malloc_trim(0);
-  std::printf("resident: %.1f MB (%.1f MB after malloc_trim)\n", untrimmed - before,
-              ResidentMb() - before);
+  std::println("resident: {:.1f} MB ({:.1f} MB after malloc_trim)", untrimmed - before,
+               ResidentMb() - before);
 
   std::vector<double> times;
   for (const v1::Delta& delta : deltas) {
@@ -77,14 +77,14 @@ TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
     times.push_back(Ms(start));
   }
   std::ranges::sort(times);
-  std::printf("one-key delta: p50 %.3f ms, p99 %.3f ms, max %.3f ms\n", times[500], times[990],
-              times[999]);
+  std::println("one-key delta: p50 {:.3f} ms, p99 {:.3f} ms, max {:.3f} ms", times[500], times[990],
+               times[999]);
 
   const Sha256Digest digest = Sha256("sk-777");
   const int64_t start = SystemClock().MonotonicNs();
   size_t found = 0;
   for (int i = 0; i < 1'000'000; ++i) found += snapshot->FindKey(digest) != nullptr ? 1 : 0;
-  std::printf("FindKey (one hot key): %.0f ns\n", Ms(start));
+  std::println("FindKey (one hot key): {:.0f} ns", Ms(start));
   CHECK(found == 1'000'000);
 }
 
@@ -116,7 +116,8 @@ TEST_CASE("100,000 keys, 1,000 budgets: a freeze", "[.benchmark]") {
     times.push_back(Ms(start));
   }
   std::ranges::sort(times);
-  std::printf("freeze of one of 1,000 budgets: p50 %.3f ms, p99 %.3f ms\n", times[100], times[198]);
+  std::println("freeze of one of 1,000 budgets: p50 {:.3f} ms, p99 {:.3f} ms", times[100],
+               times[198]);
   CHECK(snapshot->budget_count() == 1'000);
 }
 
@@ -151,8 +152,8 @@ TEST_CASE("100,000 keys: push to active, with a disk", "[.benchmark]") {
       times.push_back(Ms(start));
     }
     std::ranges::sort(times);
-    std::printf("push received -> active: p50 %.3f ms, p99 %.3f ms, max %.3f ms\n", times[500],
-                times[990], times[999]);
+    std::println("push received -> active: p50 {:.3f} ms, p99 {:.3f} ms, max {:.3f} ms", times[500],
+                 times[990], times[999]);
     CHECK(core->status().position.revision() == cp.position.revision());
     core->Stop();
   }
@@ -160,7 +161,7 @@ TEST_CASE("100,000 keys: push to active, with a disk", "[.benchmark]") {
   const int64_t start = SystemClock().MonotonicNs();
   auto core = FeedCore::Create(options, hooks, nullptr, SystemClock(), nullptr).value();
   core->Boot();
-  std::printf("ready from disk: %.0f ms\n", Ms(start));
+  std::println("ready from disk: {:.0f} ms", Ms(start));
   CHECK(core->status().position.revision() == cp.position.revision());
 }
 

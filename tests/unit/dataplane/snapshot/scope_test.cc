@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <chrono>
-#include <cstdio>
+#include <print>
 #include <random>
 
 #include "common/clock.h"
@@ -223,8 +223,8 @@ TEST_CASE("matching costs by what matches", "[.benchmark]") {
   const Clock& clock = SystemClock();
   const int64_t build_start = clock.MonotonicNs();
   const ScopedSpecs<BudgetSpec> budgets(specs);
-  std::printf("index of %zu budgets: %.1f ms\n", budgets.size(),
-              static_cast<double>(clock.MonotonicNs() - build_start) / 1e6);
+  std::println("index of {} budgets: {:.1f} ms", budgets.size(),
+               static_cast<double>(clock.MonotonicNs() - build_start) / 1e6);
   const Facts facts{.organization = "acme",
                     .team = "team-77",
                     .user = "user-4242",
@@ -240,8 +240,8 @@ TEST_CASE("matching costs by what matches", "[.benchmark]") {
     budgets.Append(facts, /*by_target=*/false, out);
     found += out.size();
   }
-  std::printf("MatchBudgets, 5 of 10,000: %.0f ns\n",
-              static_cast<double>(clock.MonotonicNs() - start) / kRounds);
+  std::println("MatchBudgets, 5 of 10,000: {:.0f} ns",
+               static_cast<double>(clock.MonotonicNs() - start) / kRounds);
   CHECK(found == size_t{5} * kRounds);
 }
 
