@@ -14,6 +14,8 @@ constexpr int64_t kSlotWaitMs = 1'000;  // nobody knows when a call ends
 // One message claims at most so many limits, and all of them together no deeper debt.
 constexpr int64_t kClaimLimitsMax = 16;
 constexpr int64_t kWeightOne = 256;
+// Of a peer heard in this moment. One that is silent may be gone: it weighs no more than we do.
+constexpr int64_t kWeightMax = kWeightOne * 2;
 // What nobody confirmed after this was lost.
 constexpr int64_t kToldLostNs = int64_t{300} * kNsPerMs;
 
@@ -128,6 +130,7 @@ void LimitEntry::Roll(int64_t now_ns) {
   const auto halvings = static_cast<int>(std::min<int64_t>(periods, 62));
   for (const Kind kind : {kRequests, kTokens}) {
     own[kind] = 0;
+    undone[kind] = 0;
     recent[kind] >>= halvings;
     for (PeerUse& use : peers) {
       use.recent[kind] >>= halvings;
@@ -154,13 +157,14 @@ void LimitEntry::BeginRound(uint64_t now_round) {
 
 void LimitEntry::Reweigh() {
   for (PeerUse& use : peers) {
-    for (const Kind kind : {kRequests, kTokens}) Weigh(use, kind, recent[kind]);
+    for (const Kind kind : {kRequests, kTokens}) Weigh(use, kind, recent[kind], kWeightOne);
   }
 }
 
-void LimitEntry::Weigh(PeerUse& use, Kind kind, int64_t ours) {
+void LimitEntry::Weigh(PeerUse& use, Kind kind, int64_t ours, int64_t most) {
   const int64_t theirs = std::min(use.recent[kind], kLimitMax);
-  use.weight[kind] = theirs >= ours ? (theirs > 0 ? kWeightOne : 0) : theirs * kWeightOne / ours;
+  use.weight[kind] =
+      ours > 0 ? std::min(theirs * kWeightOne / ours, most) : (theirs > 0 ? most : 0);
 }
 
 // So much of what was assumed of the peer is known now, and must not count twice: as much of our
@@ -170,11 +174,11 @@ void LimitEntry::Match(PeerUse& use, Kind kind, int64_t claim) const {
   const auto ours = [&] {
     return recent[kind] - std::max<int64_t>(paced[kind] - use.base[kind], 0);
   };
-  Weigh(use, kind, ours());
+  Weigh(use, kind, ours(), kWeightMax);
   const int64_t matched =
       std::min(claim, kLimitMax) * kWeightOne / std::max<int64_t>(use.weight[kind], 1);
   use.base[kind] = std::min(use.base[kind] + matched, paced[kind]);
-  Weigh(use, kind, ours());
+  Weigh(use, kind, ours(), kWeightMax);
 }
 
 int64_t LimitEntry::Hidden(Kind kind) const {
@@ -263,6 +267,7 @@ bool LimitEntry::AdjustTokens(int64_t delta, int64_t now_ns) {
     recent[kTokens] += delta;
   } else {
     buckets[kTokens].GiveBack(-delta);
+    undone[kTokens] -= delta;
   }
   mine[kTokens] += delta;
   own[kTokens] = std::max<int64_t>(own[kTokens] + delta, 0);
@@ -275,6 +280,7 @@ bool LimitEntry::Release(bool give_back, int64_t held_tokens) {
   mark[kRunning] = std::min(mark[kRunning], paced[kRunning]);
   if (give_back) {
     buckets[kRequests].GiveBack(1);
+    ++undone[kRequests];
     --mine[kRequests];
     own[kRequests] = std::max<int64_t>(own[kRequests] - 1, 0);
     AdjustTokens(-held_tokens, 0);
@@ -312,7 +318,9 @@ void LimitEntry::Apply(const PeerReport& report, PeerUse& use, bool first, Kind 
     bucket.GiveBackRemote(-claim);
   }
   use.claimed[kind] += claim;
-  if (first && report.everyone[kind] > 0) bucket.LowerTo(report.everyone[kind], FloorPeriods());
+  // What it knows of us may have been given back since.
+  const int64_t everyone = report.everyone[kind] - undone[kind];
+  if (first && everyone > 0) bucket.LowerTo(everyone, FloorPeriods());
   use.heard[kind] = report.total[kind];
   use.base[kind] = std::max(use.base[kind], before[kind]);
 }

@@ -11,6 +11,8 @@ namespace {
 
 // No value of a scope can be this.
 constexpr std::string_view kShared{"\0shared", 7};
+// After so many entries a visit of some is over, however few had a period running.
+constexpr size_t kLookedAtMax = 2'000;
 
 }  // namespace
 
@@ -295,14 +297,18 @@ void LimitTable::MarkAllChanged() {
 
 void LimitTable::VisitSome(size_t max, int64_t now_ns,
                            const std::function<void(LimitEntry&)>& visit) {
-  Shard& shard = shards_[some_at_++ % kShards];
-  const std::lock_guard lock(shard.mutex);
-  for (const std::unique_ptr<LimitEntry>& entry : shard.entries) {
-    if (max == 0) return;
-    if (!entry->open || entry->spec == nullptr) continue;
-    Refresh(*entry, now_ns);
-    visit(*entry);
-    --max;
+  size_t looked_at = 0;
+  for (size_t i = 0; i < kShards && max > 0 && looked_at < kLookedAtMax; ++i) {
+    Shard& shard = shards_[some_at_++ % kShards];
+    const std::lock_guard lock(shard.mutex);
+    for (const std::unique_ptr<LimitEntry>& entry : shard.entries) {
+      if (max == 0) return;
+      ++looked_at;
+      if (!entry->open || entry->spec == nullptr) continue;
+      Refresh(*entry, now_ns);
+      visit(*entry);
+      --max;
+    }
   }
 }
 

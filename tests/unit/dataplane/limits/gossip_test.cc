@@ -124,6 +124,38 @@ TEST_CASE("data planes hear of each other over the bus and share a limit") {
   a.gossip->Stop();
 }
 
+TEST_CASE("a peer's first word of everybody's use does not take back what was given back here") {
+  const bool gave_back = GENERATE(true, false);
+  CAPTURE(gave_back);
+  ManualClock clock;
+  RateLimits limits({.subjects_max = 100, .cluster = true}, clock);
+  GossipCore core(limits, "self", "1", clock.MonotonicNs());
+  core.SetConnected(true, clock.MonotonicNs());
+  const auto matches =
+      MatchOf(SpecOf("limit", {.requests = 10, .tokens = 1'000, .period_ms = 3'600'000}), "s");
+  if (gave_back) CHECK(limits.Admit(matches, {.input_tokens = 100}, clock.MonotonicNs()));
+  // The peer took 6 and has heard of our one; or it knows of a life of ours that took it.
+  v1::Gossip gossip;
+  gossip.set_instance("peer");
+  gossip.set_incarnation("1");
+  gossip.set_sent(1);
+  v1::LimitUse& use = *gossip.add_limits();
+  use.set_limit("limit");
+  use.set_subject("s");
+  use.set_period_ms(3'600'000);
+  use.set_requests(6);
+  use.set_own_requests(6);
+  use.set_fleet_requests(7);
+  use.set_tokens(600);
+  use.set_own_tokens(600);
+  use.set_fleet_tokens(700);
+  core.Receive(gossip.SerializeAsString(), clock.MonotonicNs());
+  const LimitOutcome taken = limits.Admit(matches, {.input_tokens = 100}, clock.MonotonicNs());
+  REQUIRE(taken);
+  CHECK(taken->standings().requests.remaining == (gave_back ? 3 : 2));
+  CHECK(taken->standings().tokens.remaining == (gave_back ? 300 : 200));
+}
+
 TEST_CASE("what a message may be") {
   ManualClock clock;
   RateLimits limits({.subjects_max = 100, .cluster = true}, clock);
