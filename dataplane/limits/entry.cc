@@ -14,8 +14,8 @@ constexpr int64_t kSlotWaitMs = 1'000;  // nobody knows when a call ends
 // One message claims at most so many limits, and all of them together no deeper debt.
 constexpr int64_t kClaimLimitsMax = 16;
 constexpr int64_t kWeightOne = 256;
-// Of a peer heard in this moment. One that is silent may be gone: it weighs no more than we do.
-constexpr int64_t kWeightMax = kWeightOne * 2;
+// Peers hear at once of a change of the limit's 1/kUrgentParts.
+constexpr int64_t kUrgentParts = 16;
 // What nobody confirmed after this was lost.
 constexpr int64_t kToldLostNs = int64_t{300} * kNsPerMs;
 
@@ -157,14 +157,14 @@ void LimitEntry::BeginRound(uint64_t now_round) {
 
 void LimitEntry::Reweigh() {
   for (PeerUse& use : peers) {
-    for (const Kind kind : {kRequests, kTokens}) Weigh(use, kind, recent[kind], kWeightOne);
+    for (const Kind kind : {kRequests, kTokens}) Weigh(use, kind, recent[kind]);
   }
 }
 
-void LimitEntry::Weigh(PeerUse& use, Kind kind, int64_t ours, int64_t most) {
+void LimitEntry::Weigh(PeerUse& use, Kind kind, int64_t ours) {
   const int64_t theirs = std::min(use.recent[kind], kLimitMax);
   use.weight[kind] =
-      ours > 0 ? std::min(theirs * kWeightOne / ours, most) : (theirs > 0 ? most : 0);
+      theirs >= ours ? (theirs > 0 ? kWeightOne : 0) : (theirs * kWeightOne + ours - 1) / ours;
 }
 
 // So much of what was assumed of the peer is known now, and must not count twice: as much of our
@@ -174,11 +174,11 @@ void LimitEntry::Match(PeerUse& use, Kind kind, int64_t claim) const {
   const auto ours = [&] {
     return recent[kind] - std::max<int64_t>(paced[kind] - use.base[kind], 0);
   };
-  Weigh(use, kind, ours(), kWeightMax);
+  Weigh(use, kind, ours());
   const int64_t matched =
       std::min(claim, kLimitMax) * kWeightOne / std::max<int64_t>(use.weight[kind], 1);
   use.base[kind] = std::min(use.base[kind] + matched, paced[kind]);
-  Weigh(use, kind, ours(), kWeightMax);
+  Weigh(use, kind, ours());
 }
 
 int64_t LimitEntry::Hidden(Kind kind) const {
@@ -236,10 +236,11 @@ int64_t LimitEntry::RetryAfterMs(LimitHeld::What what, int64_t ask_tokens, int64
 bool LimitEntry::Urgent() const {
   for (const Kind kind : {kRequests, kTokens}) {
     const int64_t limit = buckets[kind].limit;
-    if (limit > 0 && (mine[kind] - announced[kind]) * 10 >= limit) return true;
+    if (limit > 0 && (mine[kind] - announced[kind]) * kUrgentParts >= limit) return true;
   }
   const int64_t change = mine[kRunning] - announced[kRunning];
-  return running_max > 0 && change != 0 && (change < 0 ? -change : change) * 10 >= running_max;
+  return running_max > 0 && change != 0 &&
+         (change < 0 ? -change : change) * kUrgentParts >= running_max;
 }
 
 bool LimitEntry::Take(int64_t ask_tokens, int64_t now_ns) {

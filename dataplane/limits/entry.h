@@ -40,7 +40,7 @@ struct PeerUse {
   std::array<int64_t, 2> heard{};    // its totals
   std::array<int64_t, 2> claimed{};  // what it may take back
   std::array<int64_t, 2> recent{};   // its use, halved with every period
-  std::array<int64_t, 2> weight{};   // recent, by our own: 256 is as much
+  std::array<int64_t, 2> weight{};   // recent, by our own: 0..256
   std::array<int64_t, 3> base{};     // LimitEntry::paced that is matched by what was heard of it
 };
 
@@ -135,7 +135,7 @@ struct LimitEntry {
   void Open(int64_t start_ns, int64_t now_ns);
   void BeginRound(uint64_t now_round);
   void Reweigh();
-  static void Weigh(PeerUse& use, Kind kind, int64_t ours, int64_t most);
+  static void Weigh(PeerUse& use, Kind kind, int64_t ours);
   void Match(PeerUse& use, Kind kind, int64_t claim) const;
   int64_t Hidden(Kind kind) const;
   bool Urgent() const;

@@ -39,7 +39,7 @@ class GossipCore {
 
   // Every kTickNs, by one thread: what to publish. Something always: silence means absence.
   std::vector<std::string> Tick(int64_t now_ns);
-  // The same between ticks, when a tenth of a limit was used or a period began.
+  // The same between ticks, when a sixteenth of a limit was used or a period began.
   std::vector<std::string> Urgent(int64_t now_ns);
 
   // Thread-safe.

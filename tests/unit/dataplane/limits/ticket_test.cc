@@ -155,6 +155,7 @@ TEST_CASE("a ticket for many limits holds them all") {
   ManualClock clock;
   RateLimits limits({}, clock);
   std::vector<RateLimitMatch> matches;
+  matches.reserve(9);
   for (int i = 0; i < 9; ++i) {
     matches.push_back(
         {.limit = SpecOf("limit" + std::to_string(i), {.requests = 3, .concurrent = 2}),
