@@ -69,7 +69,10 @@ class Watch {
     v1::Gossip gossip;
     if (!gossip.ParseFromString(message.payload)) return;
     const std::string& by = gossip.instance();
-    if (gossip.limits_size() > 0) {
+    // Figures are repeated with every tick: only others are news.
+    const int64_t total = gossip.limits_size() > 0 ? gossip.limits(0).requests() : -1;
+    if (total >= 0 && (told_[by] == 0 || total != total_[by])) {
+      total_[by] = total;
       told_[by] = gossip.sent();
       after_.clear();
     }
@@ -83,7 +86,8 @@ class Watch {
   std::mutex mutex_;
   std::condition_variable passed_;
   int messages_ = 0;
-  std::map<std::string, uint64_t> told_;  // the last message with figures
+  std::map<std::string, uint64_t> told_;  // the last message with new figures
+  std::map<std::string, int64_t> total_;  // those
   std::map<std::string, uint64_t> confirmed_;
   std::map<std::string, int> after_;
   std::unique_ptr<Bus::Subscription> subscription_;
