@@ -62,17 +62,6 @@ bool Accepts(int port) {
 
 }  // namespace
 
-TempFolder::TempFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "spillway-test-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  path_ = name;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::optional<std::string> NatsServer::Program() {
   if (const char* named = std::getenv("SPILLWAY_NATS_SERVER"); named != nullptr) return named;
   const char* path = std::getenv("PATH");
@@ -87,24 +76,15 @@ std::optional<std::string> NatsServer::Program() {
   return std::nullopt;
 }
 
-NatsServer::NatsServer() : port_(FreePort()) {
-  std::string name = (std::filesystem::temp_directory_path() / "spillway-nats-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  folder_ = name;
-  Start();
-}
+NatsServer::NatsServer() : port_(FreePort()) { Start(); }
 
-NatsServer::~NatsServer() {
-  Kill();
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
-}
+NatsServer::~NatsServer() { Kill(); }
 
 void NatsServer::Start() {
   const auto program = Program();
   if (!program) throw std::runtime_error("there is no nats-server");
   pid_ = fork();
-  if (pid_ == 0) RunServer(*program, folder_, port_);
+  if (pid_ == 0) RunServer(*program, folder_.path(), port_);
   for (int i = 0; i < 1'000; ++i) {
     if (Accepts(port_)) return;
     poll(nullptr, 0, 10);  // another process: nothing to wait on but its port
@@ -121,7 +101,7 @@ void NatsServer::Kill() {
 
 void NatsServer::Pause() { kill(pid_, SIGSTOP); }
 void NatsServer::Resume() { kill(pid_, SIGCONT); }
-void NatsServer::WipeStore() { std::filesystem::remove_all(folder_ + "/store"); }
+void NatsServer::WipeStore() { std::filesystem::remove_all(folder_.Path("store")); }
 std::string NatsServer::url() const { return "nats://127.0.0.1:" + std::to_string(port_); }
 
 NatsOptions NatsServer::ControlPlane() const {

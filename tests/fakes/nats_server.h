@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/nats_bus.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 
@@ -31,22 +32,9 @@ class NatsServer {
   NatsOptions DataPlane() const;
 
  private:
-  std::string folder_;
+  TempFolder folder_;
   int port_ = 0;
   pid_t pid_ = -1;
-};
-
-// A folder for one test, gone with it.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 }  // namespace spillway

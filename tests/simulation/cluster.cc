@@ -80,7 +80,7 @@ void Cluster::Client(int data_plane, int64_t per_s) {
 
 Wish Cluster::RandomWish() {
   Wish wish;
-  const int64_t kinds = static_cast<int64_t>(world_.budgets.size());
+  const auto kinds = static_cast<int64_t>(world_.budgets.size());
   const int64_t wanted = world_.random.Between(1, std::min<int64_t>(3, kinds));
   for (int64_t i = 0; i < wanted; ++i) {
     const Budget& budget = world_.budgets[world_.random.Below(kinds)];

@@ -18,6 +18,7 @@ void ControlPlane::Begin(bool restored, bool stream_damaged) {
   ++life_;
   now.epoch = ++bus_.epoch;
   std::vector<BudgetTerms> terms;
+  terms.reserve(world_.budgets.size());
   for (const Budget& budget : world_.budgets) terms.push_back(budget.terms);
   now.keeper.SetBudgets(terms);
   now.keeper.Load(disk_.keeper);

@@ -8,8 +8,8 @@
 #include "common/config/resource.h"
 #include "common/config/validate.h"
 #include "common/crypto/sha256.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/unit/common/config/config_samples.h"
-#include "tests/unit/common/temp_folder.h"
 
 namespace spillway::config {
 namespace {

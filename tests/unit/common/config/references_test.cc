@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <format>
 
-#include "tests/unit/common/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway::config {
 namespace {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/common/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 namespace {}  // namespace

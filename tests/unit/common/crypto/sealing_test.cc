@@ -3,7 +3,7 @@
 #include <catch2/catch_all.hpp>
 #include <set>
 
-#include "tests/unit/common/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 namespace {

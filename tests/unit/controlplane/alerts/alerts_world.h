@@ -12,7 +12,7 @@
 #include "common/utc.h"
 #include "controlplane/alerts/alerts.h"
 #include "controlplane/store/store.h"
-#include "tests/unit/common/temp_folder.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway::alerts {
 

@@ -134,7 +134,7 @@ TEST_CASE("after Stop nothing is sent any more") {
 }
 
 TEST_CASE("TLS: only a trusted certificate for the right name") {
-  const api::ScratchFolder folder;
+  const TempFolder folder;
   const api::TestCertificates pem = api::MakeCertificates(folder);
   auto server =
       std::make_unique<httplib::SSLServer>(pem.server_cert.c_str(), pem.server_key.c_str());

@@ -36,7 +36,7 @@ TEST_CASE("sinks are found as the API stores them, and unsealed for one delivery
 TEST_CASE("secrets that were sealed under another key or for another sink are not used") {
   api::ApiWorld world;
   world.MustApply(kSinks, false, kHook);
-  const auto other = SealKey::FromFile(world.folder / "other.key", true);
+  const auto other = SealKey::FromFile(world.folder.Path("other.key"), true);
   REQUIRE(other.has_value());
   const auto wrong_key = ConfiguredSinks(*world.store, *other).Find("ops");
   REQUIRE_FALSE(wrong_key.has_value());

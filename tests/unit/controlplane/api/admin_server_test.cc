@@ -280,7 +280,7 @@ TEST_CASE("TLS files that make no sense are refused before anything listens") {
       {.listen = "127.0.0.1:0", .tls_client_ca_file = pem.ca},
       {.listen = "127.0.0.1:0", .tls_cert_file = "/nowhere", .tls_key_file = pem.server_key},
       {.listen = "127.0.0.1:0",
-       .tls_cert_file = world.api.folder / "seal.key",
+       .tls_cert_file = world.api.folder.Path("seal.key"),
        .tls_key_file = pem.server_key},
       {.listen = "nonsense"}};
   for (const AdminServerOptions& options : bad) {
@@ -291,7 +291,7 @@ TEST_CASE("TLS files that make no sense are refused before anything listens") {
 }
 
 TEST_CASE("TLS, and clients that must show a certificate") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const TestCertificates pem = MakeCertificates(folder);
   const bool mutual = GENERATE(false, true);
   AdminWorld world({.tls_cert_file = pem.server_cert,

@@ -75,7 +75,7 @@ AdminServices AdminWorld::Services() {
             return {};
           },
           .fleet = fleet.View(),
-          .backups_path = api.folder / "backups"};
+          .backups_path = api.folder.Path("backups")};
 }
 
 }  // namespace spillway::api

@@ -52,6 +52,6 @@ struct TestCertificates {
   std::string client_key;
 };
 // The server's certificate is for localhost and 127.0.0.1.
-TestCertificates MakeCertificates(const ScratchFolder& folder);
+TestCertificates MakeCertificates(const TempFolder& folder);
 
 }  // namespace spillway::api

@@ -2,32 +2,20 @@
 
 #include <algorithm>
 #include <catch2/catch_all.hpp>
-#include <cstdlib>
 
 #include "common/config/load.h"
 #include "common/config/resource.h"
 
 namespace spillway::api {
 
-ScratchFolder::ScratchFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "spillway-api-XXXXXX").string();
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 ApiWorld::ApiWorld() {
-  auto opened = Store::Open({.path = folder / "db"});
+  auto opened = Store::Open({.path = folder.Path("db")});
   REQUIRE(opened.has_value());
   database = std::move(*opened);
   auto configured = ConfigStore::Open(*database);
   REQUIRE(configured.has_value());
   store = std::move(*configured);
-  auto key = SealKey::FromFile(folder / "seal.key", /*create=*/true);
+  auto key = SealKey::FromFile(folder.Path("seal.key"), /*create=*/true);
   REQUIRE(key.has_value());
   seal_key = std::move(*key);
   writer = std::make_unique<ConfigWriter>(

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,29 +14,16 @@
 #include "controlplane/api/key_service.h"
 #include "controlplane/store/config_store.h"
 #include "controlplane/store/store.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway::api {
-
-// A folder that goes with its test.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  std::string operator/(std::string_view name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 // The services over a real store in a scratch folder.
 class ApiWorld {
  public:
   ApiWorld();
 
-  ScratchFolder folder;
+  TempFolder folder;
   ManualClock clock;
   std::unique_ptr<Store> database;
   std::unique_ptr<ConfigStore> store;

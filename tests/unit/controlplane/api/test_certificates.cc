@@ -61,7 +61,7 @@ std::string WriteCertificate(const std::string& path, X509* certificate) {
 
 }  // namespace
 
-TestCertificates MakeCertificates(const ScratchFolder& folder) {
+TestCertificates MakeCertificates(const TempFolder& folder) {
   const Key ca_key = MakeKey();
   const Key server_key = MakeKey();
   const Key client_key = MakeKey();
@@ -71,11 +71,11 @@ TestCertificates MakeCertificates(const ScratchFolder& folder) {
                                              NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
   const Certificate client = MakeCertificate("operator", client_key.get(), ca.get(), ca_key.get(),
                                              NID_basic_constraints, "CA:FALSE");
-  return {.ca = WriteCertificate(folder / "ca.pem", ca.get()),
-          .server_cert = WriteCertificate(folder / "server.pem", server.get()),
-          .server_key = WriteKey(folder / "server.key", server_key.get()),
-          .client_cert = WriteCertificate(folder / "client.pem", client.get()),
-          .client_key = WriteKey(folder / "client.key", client_key.get())};
+  return {.ca = WriteCertificate(folder.Path("ca.pem"), ca.get()),
+          .server_cert = WriteCertificate(folder.Path("server.pem"), server.get()),
+          .server_key = WriteKey(folder.Path("server.key"), server_key.get()),
+          .client_cert = WriteCertificate(folder.Path("client.pem"), client.get()),
+          .client_key = WriteKey(folder.Path("client.key"), client_key.get())};
 }
 
 }  // namespace spillway::api

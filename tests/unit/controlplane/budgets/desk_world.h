@@ -224,7 +224,7 @@ class DeskWorld {
   }
   void Apply(const std::vector<v1::UsageRun>& runs) { spillway::Apply(*ledger, runs); }
 
-  LedgerFolder folder;
+  TempFolder folder;
   ManualClock clock;
   MemoryBus bus;
   std::unique_ptr<MemoryBus> client;

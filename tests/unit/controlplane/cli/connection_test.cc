@@ -7,6 +7,8 @@
 #include <map>
 #include <string>
 
+#include "tests/fakes/temp_folder.h"
+
 namespace spillway::cli {
 namespace {
 
@@ -15,21 +17,10 @@ namespace fs = std::filesystem;
 // An environment and a home of its own.
 class Home {
  public:
-  Home() {
-    std::string name = (fs::temp_directory_path() / "spillway-cli-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    values["HOME"] = name;
-  }
-  ~Home() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Home(const Home&) = delete;
-  Home& operator=(const Home&) = delete;
+  Home() { values["HOME"] = folder_.path(); }
 
   std::string Write(const std::string& name, const std::string& text, fs::perms mode) const {
-    const fs::path path = path_ / name;
+    const fs::path path = folder_.Path(name);
     fs::create_directories(path.parent_path());
     std::ofstream(path) << text;
     fs::permissions(path, mode);
@@ -49,7 +40,7 @@ class Home {
   std::map<std::string, std::string> values;
 
  private:
-  fs::path path_;
+  TempFolder folder_;
 };
 
 TEST_CASE("flags win over the environment, that over the file, that over the default") {

@@ -1,7 +1,6 @@
 // `spillway prices`, offline and against a real control plane's API.
 #include <catch2/catch_all.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "controlplane/cli/program.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/unit/controlplane/api/admin_world.h"
 
 namespace spillway::cli {
@@ -81,17 +81,14 @@ TEST_CASE("what an import skips or leaves out is named") {
 }
 
 TEST_CASE("an import writes a file, and reports on it as JSON") {
-  const std::string path =
-      (std::filesystem::temp_directory_path() / "spillway_prices_test.yaml").string();
+  const TempFolder folder;
+  const std::string path = folder.Path("prices.yaml");
   const Run run = Offline({"prices", "import", "-", "--to", path, "-o", "json"}, kList);
   INFO(run.err);
   CHECK(run.exit == kOk);
   CHECK(run.out.contains("\"models\": 2"));
   CHECK(run.out.contains("\"why\": \"input_cost_per_token is too fine to be exact\""));
-  std::ifstream file(path);
-  const std::string written{std::istreambuf_iterator<char>(file), {}};
-  CHECK(written.starts_with("price_books:"));
-  std::filesystem::remove(path);
+  CHECK(folder.Read("prices.yaml").starts_with("price_books:"));
 }
 
 TEST_CASE("imports that make no sense fail with one clear line") {

@@ -220,7 +220,7 @@ TEST_CASE("a bad token is one clear line") {
 }
 
 TEST_CASE("mutual TLS from the command line") {
-  const api::ScratchFolder folder;
+  const TempFolder folder;
   const api::TestCertificates pem = api::MakeCertificates(folder);
   AdminWorld world({.tls_cert_file = pem.server_cert,
                     .tls_key_file = pem.server_key,

@@ -72,7 +72,7 @@ class ConsumerTest {
   LedgerOptions options_;
 
  public:
-  LedgerFolder folder;
+  TempFolder folder;
   ManualClock clock;
   MemoryBus bus;
   OpenedLedger opened;
@@ -295,7 +295,7 @@ TEST_CASE("the consumer of an earlier epoch is deleted") {
 }
 
 TEST_CASE("own thread: what is published arrives") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   MemoryBus bus;
   auto opened = OpenLedger(folder.path());
   std::mutex mutex;

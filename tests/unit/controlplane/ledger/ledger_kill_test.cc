@@ -52,7 +52,7 @@ enum Exit : int { kDone = 0, kNoStore, kNoLedger, kBehind, kWrong, kNotApplied, 
 
 TEST_CASE(
     "after kill -9 while applying the ledger is whole, and the stream brings it to the truth") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   std::minstd_rand random(Catch::getSeed());
   UsageSource source("dp-1", 'a');
   for (int i = 0; i < 6000; ++i)

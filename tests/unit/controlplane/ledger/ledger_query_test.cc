@@ -11,7 +11,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("more combinations than an hour may have share one visible row") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   const LedgerOptions options{.rollup_rows_per_hour_max = 10};
   auto opened = OpenLedger(folder.path(), options);
   UsageSource source("dp-1", 'a');
@@ -38,7 +38,7 @@ TEST_CASE("more combinations than an hour may have share one visible row") {
 }
 
 TEST_CASE("spend is grouped, filtered and ordered as asked") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   constexpr int64_t kHour = 3'600'000;
@@ -111,7 +111,7 @@ TEST_CASE("spend is grouped, filtered and ordered as asked") {
 }
 
 TEST_CASE("events are listed page by page, in time order") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   for (int i = 0; i < 25; ++i) source.Run({.time_ms = kTestHourMs + (i * 7919) % 25, .cost = i});
@@ -143,7 +143,7 @@ TEST_CASE("events are listed page by page, in time order") {
 }
 
 TEST_CASE("verify finds a roll-up that is wrong, one that is missing, one too many") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   source.Run({.team = "a"});
@@ -180,7 +180,7 @@ TEST_CASE("verify finds a roll-up that is wrong, one that is missing, one too ma
 
 TEST_CASE(
     "with backups on, marks and purge follow the last backup, and only what it holds is pruned") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path(), {.retention_days = 1, .backups = true});
   UsageSource source("dp-1", 'a');
   source.Run({.time_ms = kTestHourMs, .cost = 5});
@@ -210,7 +210,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a restored backup and the stream behind it give equal totals") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path(), {.backups = true});
   UsageSource source("dp-1", 'a');
   for (int i = 0; i < 10; ++i) source.Run({.cost = 3});
@@ -234,7 +234,7 @@ TEST_CASE("a restored backup and the stream behind it give equal totals") {
 }
 
 TEST_CASE("ledger throughput", "[.benchmark]") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   constexpr int kAttempts = 200'000;

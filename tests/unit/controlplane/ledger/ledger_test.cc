@@ -11,7 +11,7 @@ namespace {
 using Attempt = UsageSource::Attempt;
 
 TEST_CASE("runs in any order, doubled, lost and sent again add up exactly") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   std::minstd_rand random(Catch::getSeed());
   const auto upto = [&random](int64_t max) {
@@ -104,7 +104,7 @@ TEST_CASE("runs in any order, doubled, lost and sent again add up exactly") {
 }
 
 TEST_CASE("a record with a wrong checksum is counted, not applied, and still awaited") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   source.Run({.cost = 7});
@@ -124,7 +124,7 @@ TEST_CASE("a record with a wrong checksum is counted, not applied, and still awa
 }
 
 TEST_CASE("malformed runs are refused whole") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   source.Run({});
@@ -154,7 +154,7 @@ TEST_CASE("malformed runs are refused whole") {
 }
 
 TEST_CASE("intact records that say nothing we know are listed, not asked for for ever") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   v1::UsageRun run;
   run.set_instance("dp-1");
@@ -190,7 +190,7 @@ TEST_CASE("an estimate counts until the truth arrives, then by the difference, i
   int orders = 0;
   do {
     DYNAMIC_SECTION("order " << order[0] << order[1] << order[2] << order[3]) {
-      const LedgerFolder folder;
+      const TempFolder folder;
       auto opened = OpenLedger(folder.path());
       for (const int64_t seq : order) {
         Apply(*opened.ledger, {source.Records(seq, seq)});
@@ -212,7 +212,7 @@ TEST_CASE("all of it in one batch gives the same") {
   const Attempt attempt{.cost = 1000, .reserved = 3000};
   const int64_t started = source.Start(attempt);
   source.Abandon(started, attempt);
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   SECTION("the estimate alone") {
     Apply(*opened.ledger, {source.All()});
@@ -230,7 +230,7 @@ TEST_CASE("all of it in one batch gives the same") {
 }
 
 TEST_CASE("an estimate is taken back from the hour it was counted in") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   Attempt attempt{.time_ms = kTestHourMs, .cost = 1000, .reserved = 3000};
@@ -249,7 +249,7 @@ TEST_CASE("an estimate is taken back from the hour it was counted in") {
 }
 
 TEST_CASE("retiring an instance settles its open attempts; a late end replaces them") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource one("dp-1", 'a');
   UsageSource two("dp-1", 'b');
@@ -286,7 +286,7 @@ TEST_CASE("retiring an instance settles its open attempts; a late end replaces t
 }
 
 TEST_CASE("an open attempt that outgrew its estimate is settled at what it last held") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   const int64_t open = source.Start({.reserved = 500});
@@ -312,7 +312,7 @@ TEST_CASE("an open attempt that outgrew its estimate is settled at what it last 
 }
 
 TEST_CASE("lost ranges close the gap, stay listed, and yield to the record itself") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   for (int i = 0; i < 5; ++i) source.Run({.cost = 100});
@@ -347,7 +347,7 @@ TEST_CASE("lost ranges close the gap, stay listed, and yield to the record itsel
 }
 
 TEST_CASE("what was only summed up counts too, and ends what it names") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   const int64_t started = source.Start({});
@@ -377,7 +377,7 @@ TEST_CASE("what was only summed up counts too, and ends what it names") {
 }
 
 TEST_CASE("a Hello tells how far its predecessor went") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'b');
   source.Add([](v1::UsageRecord& record) {
@@ -392,7 +392,7 @@ TEST_CASE("a Hello tells how far its predecessor went") {
 }
 
 TEST_CASE("too many holes are left for later, and nothing is lost by it") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path(), {.ranges_max = 3});
   UsageSource source("dp-1", 'a');
   for (int i = 0; i < 20; ++i) source.Run({.cost = 1});

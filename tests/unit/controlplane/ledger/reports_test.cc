@@ -189,7 +189,7 @@ v1::QuerySpendRequest RandomQuery(std::minstd_rand& random, bool tags) {
 }
 
 TEST_CASE("every report equals the sum over the events, from roll-ups and from events") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   std::minstd_rand random(Catch::getSeed());
   const std::vector<Event> events = FillLedger(*opened.ledger, random, 3000);
@@ -209,7 +209,7 @@ TEST_CASE("every report equals the sum over the events, from roll-ups and from e
 }
 
 TEST_CASE("verify compares the newer totals too") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   source.Run({.winner = false});
@@ -234,7 +234,7 @@ TEST_CASE("verify compares the newer totals too") {
 }
 
 TEST_CASE("rows that an older program wrote are added up, grow, and verify") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   UsageSource source("dp-1", 'a');
   source.Run({.cost = 5, .winner = false});
   {
@@ -268,7 +268,7 @@ TEST_CASE("rows that an older program wrote are added up, grow, and verify") {
 }
 
 TEST_CASE("what only events know is refused when it cannot be whole") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path(), {.retention_days = 1});
   UsageSource source("dp-1", 'a');
   source.Run({});
@@ -300,7 +300,7 @@ TEST_CASE("what only events know is refused when it cannot be whole") {
 }
 
 TEST_CASE("attempts that have not ended stand beside the sums, for whom they run") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto opened = OpenLedger(folder.path());
   UsageSource source("dp-1", 'a');
   source.Run({.team = "a", .cost = 5});

@@ -121,7 +121,7 @@ class ControlPlane {
 };
 
 TEST_CASE("what was metered is in the ledger to the nano-dollar, whatever fails in between") {
-  const LedgerFolder folder;
+  const TempFolder folder;
   auto signer = Signer::FromFile(folder.path() + "/control.key", true);
   REQUIRE(signer.has_value());
   const auto verifier = Verifier::FromFile(folder.path() + "/control.key.pub");

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <catch2/catch_all.hpp>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <random>
@@ -14,27 +12,9 @@
 #include "controlplane/ledger/ledger.h"
 #include "controlplane/store/store.h"
 #include "spillway/v1/usage.pb.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
-
-class LedgerFolder {
- public:
-  LedgerFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "spillway-ledger-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~LedgerFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  LedgerFolder(const LedgerFolder&) = delete;
-  LedgerFolder& operator=(const LedgerFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // A store and its ledger, as the control plane has them.
 struct OpenedLedger {

@@ -9,6 +9,7 @@ TEST_CASE("twenty calls on a budget that fits twenty are all admitted, the next 
   Process process(true);
   const auto matches = One(Spec("small", 2'000));
   std::vector<Reservation> held;
+  held.reserve(20);
   for (int i = 0; i < 20; ++i)
     held.push_back(Take(process.budgets, Asking(process.budgets, matches, 100)));
   const auto refused = process.budgets.TryAdmit(Asking(process.budgets, matches, 100));

@@ -20,6 +20,7 @@ TEST_CASE("threads that hammer accounts never reserve more than there is") {
   std::atomic<Nanos> highest = 0;
   std::atomic<int64_t> admitted = 0;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kRounds; ++i) {
@@ -53,6 +54,7 @@ TEST_CASE("what threads charge together is the limit, to the nano-dollar") {
   const auto matches = One(Spec("spent", kLimit));
   std::atomic<Nanos> charged = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 5'000; ++i) {
@@ -75,6 +77,7 @@ TEST_CASE("reserve and settle cost", "[.benchmark]") {
     for (const size_t budgets : {1, 2, 5}) {
       Budgets measured({.instance = "dp-1", .holder = kHolder, .standalone = true}, SystemClock());
       std::vector<BudgetMatch> matches;
+      matches.reserve(budgets);
       for (size_t i = 0; i < budgets; ++i)
         matches.push_back(Match(Spec("budget-" + std::to_string(i), INT64_MAX / 4), "someone"));
       const auto run = [&] {
@@ -88,6 +91,7 @@ TEST_CASE("reserve and settle cost", "[.benchmark]") {
       };
       const int64_t begun_ns = SystemClock().MonotonicNs();
       std::vector<std::thread> all;
+      all.reserve(threads);
       for (int t = 0; t < threads; ++t) all.emplace_back(run);
       for (std::thread& thread : all) thread.join();
       const auto elapsed = static_cast<double>(SystemClock().MonotonicNs() - begun_ns);

@@ -191,6 +191,7 @@ TEST_CASE("no price and no output cost nothing to bound") {
 TEST_CASE("threads may teach and ask at once, with more names than there is room for") {
   Estimator estimator;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&estimator, t] {
       for (int i = 0; i < 2'000; ++i) {

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <catch2/catch_all.hpp>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,31 +9,12 @@
 #include "common/clock.h"
 #include "dataplane/budgets/budgets.h"
 #include "dataplane/budgets/budgets_rep.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 
 constexpr int64_t kNoonMs = 1'767'225'600'000 + 12 * 3'600'000;  // 2026-01-01T12:00:00Z
 inline const std::string kHolder(32, 'a');
-
-// A folder that goes with the test.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "spillway-budgets-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline BudgetSpec Spec(const std::string& name, Nanos limit) {
   BudgetSpec spec;

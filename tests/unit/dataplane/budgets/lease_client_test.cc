@@ -66,7 +66,7 @@ struct Cluster {
     return std::move(text).Take();
   }
 
-  TestFolder folder;
+  TempFolder folder;
   MemoryBus bus;
   std::unique_ptr<MemoryBus> control;
   std::optional<Signer> signer;
@@ -293,7 +293,7 @@ TEST_CASE("at the end everything idle goes back") {
 
 TEST_CASE("the client's own thread answers a waiting request") {
   // As above, with threads: for the race detectors.
-  TestFolder folder;
+  TempFolder folder;
   MemoryBus bus;
   const auto control = bus.Client();
   const Signer signer = Value(Signer::FromFile(folder.path() + "/key", true));

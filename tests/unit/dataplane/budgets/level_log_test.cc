@@ -29,7 +29,7 @@ std::unique_ptr<LevelLog> Open(const std::string& folder) {
 using Held = std::map<std::pair<std::string, std::string>, Nanos>;
 
 TEST_CASE("the last recorded level of each account counts") {
-  const TestFolder folder;
+  const TempFolder folder;
   {
     const auto log = Open(folder.path());
     REQUIRE(log->Append("", {Level("a", 100, 0), Level("b", 50, 0)}));
@@ -45,7 +45,7 @@ TEST_CASE("the last recorded level of each account counts") {
 }
 
 TEST_CASE("a torn end is as if it had never been written") {
-  const TestFolder folder;
+  const TempFolder folder;
   int64_t whole = 0;
   {
     const auto log = Open(folder.path());
@@ -64,7 +64,7 @@ TEST_CASE("a torn end is as if it had never been written") {
   }
   // Every byte of the second frame missing in turn.
   for (int64_t cut = whole; cut < whole + 20; ++cut) {
-    const TestFolder torn;
+    const TempFolder torn;
     std::filesystem::copy_file(folder.path() + "/levels", torn.path() + "/levels");
     std::filesystem::resize_file(torn.path() + "/levels", static_cast<uintmax_t>(cut));
     const auto levels = ReadLevels(torn.path());
@@ -74,14 +74,14 @@ TEST_CASE("a torn end is as if it had never been written") {
 }
 
 TEST_CASE("no log is no evidence") {
-  const TestFolder folder;
+  const TempFolder folder;
   const auto levels = ReadLevels(folder.path());
   REQUIRE(levels.has_value());
   CHECK_FALSE(levels->found);
 }
 
 TEST_CASE("compacting keeps what is wanted and goes on") {
-  const TestFolder folder;
+  const TempFolder folder;
   const auto log = Open(folder.path());
   for (int i = 0; i < 1'000; ++i)
     REQUIRE(log->Append("", {Level("b" + std::to_string(i % 10), i, 0)}));
@@ -120,7 +120,7 @@ TEST_CASE("what a dead process's accounts come to") {
   };
   for (const Case& test : kCases) {
     DYNAMIC_SECTION(test.name) {
-      const TestFolder folder;
+      const TempFolder folder;
       REQUIRE(Open(folder.path())->Append("", {Level("a", test.granted, test.returned)}));
       const auto closed = FinalChargesOf(folder.path(), test.charged, test.boot);
       REQUIRE(closed.size() == 1);

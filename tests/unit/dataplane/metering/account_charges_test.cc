@@ -201,7 +201,7 @@ TEST_CASE("what an attempt holds for budgets while its truth is not known") {
   };
   for (const Case& test : kCases) {
     DYNAMIC_SECTION(test.name) {
-      const ScratchFolder folder;
+      const TempFolder folder;
       const ManualClock clock;
       auto opened = OpenJournal(folder.path(), clock, SmallJournal());
       Meter meter(*opened.journal, clock);
@@ -224,7 +224,7 @@ TEST_CASE("what an attempt holds for budgets while its truth is not known") {
 }
 
 TEST_CASE("after a kill accounts close at what was charged and what orphans had reserved") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   const Accounts accounts = {Bytes("a"), Bytes("b")};
   std::string first;
@@ -281,7 +281,7 @@ TEST_CASE("after a kill accounts close at what was charged and what orphans had 
 }
 
 TEST_CASE("accounts that fill more than a record close in several, all of one name") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   v1::Closed own;
   v1::Closed other;
@@ -315,7 +315,7 @@ TEST_CASE("accounts that fill more than a record close in several, all of one na
 }
 
 TEST_CASE("killed between the parts of its end, a journal is closed again") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {
@@ -332,7 +332,7 @@ TEST_CASE("killed between the parts of its end, a journal is closed again") {
 }
 
 TEST_CASE("while the journal is full, accounts are counted, too") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto options = SmallJournal();
   options.bytes_max = 128 * 1024;
@@ -367,7 +367,7 @@ TEST_CASE("while the journal is full, accounts are counted, too") {
 }
 
 TEST_CASE("alone, what accounts were charged outlives journal and process") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   ManualClock clock;
   auto options = SmallJournal();
   options.standalone = true;

@@ -10,7 +10,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("an instance id is kept, made when absent, and never changed") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   std::string made;
   {
     const auto dir = DataDir::Open(folder.path(), "");
@@ -25,7 +25,7 @@ TEST_CASE("an instance id is kept, made when absent, and never changed") {
 }
 
 TEST_CASE("every start has its own incarnation and knows the one before") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   std::string first;
   {
     const auto dir = DataDir::Open(folder.path(), "dp-1");
@@ -39,7 +39,7 @@ TEST_CASE("every start has its own incarnation and knows the one before") {
 }
 
 TEST_CASE("a data-dir that is in use is refused, also to another process") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const auto held = DataDir::Open(folder.path(), "dp-1");
   REQUIRE(held.has_value());
   const auto second = DataDir::Open(folder.path(), "dp-1");
@@ -73,7 +73,7 @@ TEST_CASE("bad and foreign instance ids are refused with the reason") {
   };
   for (const Case& test : kCases) {
     DYNAMIC_SECTION(test.name) {
-      const ScratchFolder folder;
+      const TempFolder folder;
       if (!test.kept.empty())
         REQUIRE(durable::WriteFile(folder.path() + "/instance", test.kept + "\n"));
       const auto dir = DataDir::Open(folder.path(), test.wanted);

@@ -46,7 +46,7 @@ TEST_CASE("records that cannot be read are declared lost, the rest is kept") {
   };
   for (const Case& test : kCases) {
     DYNAMIC_SECTION(test.name) {
-      const ScratchFolder folder;
+      const TempFolder folder;
       const ManualClock clock;
       std::string first;
       {
@@ -71,7 +71,7 @@ TEST_CASE("records that cannot be read are declared lost, the rest is kept") {
 }
 
 TEST_CASE("a missing segment is a lost range, a freed one is not") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {
@@ -95,7 +95,7 @@ TEST_CASE("a missing segment is a lost range, a freed one is not") {
 }
 
 TEST_CASE("what was published and is gone from the disk is lost, and its seq is not used again") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {

@@ -18,7 +18,7 @@ JournalOptions Tiny(JournalFull full) {
 }
 
 TEST_CASE("a full journal with policy refuse refuses new attempts and still takes every end") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, Tiny(JournalFull::kRefuse));
   Meter meter(*opened.journal, clock);
@@ -51,7 +51,7 @@ TEST_CASE("a full journal with policy refuse refuses new attempts and still take
 }
 
 TEST_CASE("a full journal with policy count serves on, and its sums arrive when there is space") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, Tiny(JournalFull::kCount));
   Journal& journal = *opened.journal;

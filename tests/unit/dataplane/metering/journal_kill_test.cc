@@ -88,7 +88,7 @@ Reported KillAfter(const std::string& path, int reports) {
 }
 
 TEST_CASE("after kill -9 every reported record is replayed, gapless, every attempt ended once") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   std::minstd_rand random(Catch::getSeed());
   std::uniform_int_distribution<int> moment(1, 6000);
   std::set<std::string> known;

@@ -11,7 +11,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("a restart names its predecessor and settles its open attempts behind its last record") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   ManualClock clock;
   std::string first;
   const int64_t started_ms = clock.WallMs();
@@ -46,7 +46,7 @@ TEST_CASE("a restart names its predecessor and settles its open attempts behind 
 }
 
 TEST_CASE("a kill bills a stream that outgrew its estimate at what it last held") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {
@@ -72,7 +72,7 @@ TEST_CASE("a kill bills a stream that outgrew its estimate at what it last held"
 }
 
 TEST_CASE("a second restart adds nothing to a closed journal, and what is committed goes") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {
@@ -92,7 +92,7 @@ TEST_CASE("a second restart adds nothing to a closed journal, and what is commit
 }
 
 TEST_CASE("a clean end closes the journal itself") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   {
@@ -113,7 +113,7 @@ TEST_CASE("a clean end closes the journal itself") {
 }
 
 TEST_CASE("an open attempt is found after a kill though its segment was freed long ago") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   std::string first;
   int64_t open_seq = 0;
@@ -147,7 +147,7 @@ TEST_CASE("an open attempt is found after a kill though its segment was freed lo
 }
 
 TEST_CASE("the epoch survives a restart, retirement does not") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   {
     auto opened = OpenJournal(folder.path(), clock, SmallJournal());

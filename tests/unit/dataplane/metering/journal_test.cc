@@ -12,7 +12,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("appended records are read back in order, across segments") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Journal& journal = *opened.journal;
@@ -37,7 +37,7 @@ TEST_CASE("appended records are read back in order, across segments") {
 }
 
 TEST_CASE("only what is synced can be read") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Meter meter(*opened.journal, clock);
@@ -49,7 +49,7 @@ TEST_CASE("only what is synced can be read") {
 }
 
 TEST_CASE("appends of many threads are gapless") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   auto options = SmallJournal();
   options.bytes_max = 64 * 1024 * 1024;
   options.segment_bytes = 8 * 1024 * 1024;
@@ -58,6 +58,7 @@ TEST_CASE("appends of many threads are gapless") {
   Meter meter(*opened.journal, SystemClock());
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&meter] {
         for (int i = 0; i < 2000; ++i) {
@@ -77,7 +78,7 @@ TEST_CASE("appends of many threads are gapless") {
 }
 
 TEST_CASE("committed segments are freed, uncommitted and unbacked ones stay") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Journal& journal = *opened.journal;
@@ -116,7 +117,7 @@ TEST_CASE("committed segments are freed, uncommitted and unbacked ones stay") {
 }
 
 TEST_CASE("journal metrics say what is held and for how long") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Meter meter(*opened.journal, clock);

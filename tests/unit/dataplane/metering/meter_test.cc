@@ -8,7 +8,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("an attempt journals what it outgrew to, and ends at that when it is dropped") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   {
@@ -30,7 +30,7 @@ TEST_CASE("an attempt journals what it outgrew to, and ends at that when it is d
 }
 
 TEST_CASE("a dropped attempt is billed at its estimate") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Meter meter(*opened.journal, clock);
@@ -46,7 +46,7 @@ TEST_CASE("a dropped attempt is billed at its estimate") {
 }
 
 TEST_CASE("nothing consumed costs nothing") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   const ManualClock clock;
   auto opened = OpenJournal(folder.path(), clock, SmallJournal());
   Meter meter(*opened.journal, clock);

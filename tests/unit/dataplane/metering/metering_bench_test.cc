@@ -8,7 +8,7 @@ namespace spillway {
 namespace {
 
 TEST_CASE("journalling cost per record", "[.benchmark]") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   auto options = SmallJournal();
   options.bytes_max = int64_t{4} * 1024 * 1024 * 1024;
   options.segment_bytes = 8 * 1024 * 1024;

@@ -1,8 +1,6 @@
 #pragma once
 
 #include <catch2/catch_all.hpp>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,27 +13,9 @@
 #include "dataplane/metering/meter.h"
 #include "dataplane/metering/record_encoding.h"
 #include "spillway/v1/usage.pb.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
-
-// A folder that goes with the test.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "spillway-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // A data-dir and its journal, as one process has them.
 struct OpenedJournal {

@@ -96,8 +96,8 @@ class ShipperTest {
   v1::JournalState State() const { return shipper->States().back(); }
 
  private:
-  ScratchFolder folder_;
-  ScratchFolder keys_;
+  TempFolder folder_;
+  TempFolder keys_;
   ShipperOptions options_;
   std::unique_ptr<Signer> signer_;
   std::unique_ptr<Verifier> verifier_;
@@ -246,7 +246,7 @@ TEST_CASE(
     test.Instruct(word);
   }
   SECTION("another signer") {
-    const ScratchFolder keys;
+    const TempFolder keys;
     const auto signer = Signer::FromFile(keys.path() + "/other.key", true);
     REQUIRE(signer.has_value());
     v1::Instruction word = test.Word(9);

@@ -33,7 +33,7 @@ std::pair<int64_t, int64_t> Sum(const std::string& path) {
 }
 
 TEST_CASE("standalone totals are exact while segments are dropped under them") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   ManualClock clock;
   Nanos spent = 0;
   for (int life = 0; life < 3; ++life) {
@@ -57,7 +57,7 @@ TEST_CASE("standalone totals are exact while segments are dropped under them") {
 }
 
 TEST_CASE("standalone totals count every finished attempt once over kill -9") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   std::minstd_rand random(Catch::getSeed());
   int64_t finished = 0;
   for (int round = 0; round < 12; ++round) {
@@ -106,7 +106,7 @@ TEST_CASE("standalone totals count every finished attempt once over kill -9") {
 }
 
 TEST_CASE("hours are dropped after three days, days stay") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   auto totals = StandaloneTotals::Load(folder.path());
   REQUIRE(totals.has_value());
   v1::UsageRecord record;
@@ -131,7 +131,7 @@ TEST_CASE("hours are dropped after three days, days stay") {
 }
 
 TEST_CASE("unreadable totals are refused, not overwritten") {
-  const ScratchFolder folder;
+  const TempFolder folder;
   REQUIRE(durable::WriteFile(folder.path() + "/totals", "\xff\xff\xff"));
   auto dir = DataDir::Open(folder.path(), "dp-1");
   REQUIRE(dir.has_value());

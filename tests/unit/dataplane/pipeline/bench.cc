@@ -114,7 +114,6 @@ std::string FakeClient::Header(const std::string& name) const {
 
 Bench::Bench(OnDisconnect policy, PipelineLimits limits, Setup setup)
     : budgets({.instance = "test", .holder = "holder", .standalone = setup.standalone}, clock) {
-  folder_ = (std::filesystem::temp_directory_path() / ("spillway-pipeline-" + FastId())).string();
   OpenJournal();
   meter = std::make_unique<Meter>(*journal, clock);
   telemetry = std::make_unique<Telemetry>(std::vector<Loop*>{&loop}, nullptr);
@@ -136,11 +135,10 @@ Bench::~Bench() {
   telemetry.reset();
   meter.reset();
   journal.reset();
-  std::filesystem::remove_all(folder_);
 }
 
 void Bench::OpenJournal() {
-  Result<DataDir> dir = DataDir::Open(folder_, "test");
+  Result<DataDir> dir = DataDir::Open(folder_.path(), "test");
   if (!dir) throw std::runtime_error(dir.error().message);
   Result<std::unique_ptr<Journal>> opened = Journal::Open(*dir,
                                                           {.version = "test",

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "dataplane/telemetry/telemetry.h"
 #include "dataplane/upstream/pool.h"
 #include "spillway/v1/resources.pb.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/unit/dataplane/upstream/await.h"
 #include "tests/unit/dataplane/upstream/scripted_provider.h"
 
@@ -144,7 +144,7 @@ class Bench {
   void OpenJournal();
   std::shared_ptr<const Snapshot> MakeSnapshot(const Setup& setup);
 
-  std::string folder_;
+  TempFolder folder_;
 };
 
 v1::Model MakeModel(const std::string& name, const std::string& provider);

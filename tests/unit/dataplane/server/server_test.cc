@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "dataplane/server/ops_server.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/unit/dataplane/server/server_fixture.h"
 
 namespace spillway {
@@ -110,15 +111,9 @@ TEST_CASE("a server that was never started ends cleanly") {
 // A self-signed pair in a temporary folder.
 class TestCertificate {
  public:
-  TestCertificate() {
-    folder_ =
-        std::filesystem::temp_directory_path() / ("spillway-tls-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-    Write(1);
-  }
-  ~TestCertificate() { std::filesystem::remove_all(folder_); }
-  std::string cert() const { return folder_ / "cert.pem"; }
-  std::string key() const { return folder_ / "key.pem"; }
+  TestCertificate() { Write(1); }
+  std::string cert() const { return folder_.Path("cert.pem"); }
+  std::string key() const { return folder_.Path("key.pem"); }
 
   void Write(long serial) {
     EVP_PKEY* key_pair = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
@@ -142,7 +137,7 @@ class TestCertificate {
   }
 
  private:
-  std::filesystem::path folder_;
+  TempFolder folder_;
 };
 
 TEST_CASE("TLS carries requests of any size, streams, and ends cleanly") {

@@ -33,7 +33,6 @@ double Ms(int64_t from_ns) {
 TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
   std::string list;
   v1::Position position;
-  std::string delta_bytes;
   auto cp = std::make_unique<FakeControlPlane>();
   for (int i = 0; i < kKeys; ++i) {
     v1::Resource key = KeyResource("application-" + std::to_string(i), "sk-" + std::to_string(i));
@@ -52,7 +51,8 @@ TEST_CASE("100,000 keys: build, memory, deltas", "[.benchmark]") {
   std::println("one-key delta on the wire: {} bytes", cp->SignedDelta(deltas[0]).size());
   const BuildOptions options{.secrets = {.seal_key = &cp->seal_key()}};
   const std::string frame = Deflate(list);
-  std::println("state: {:.1f} MB, compressed {:.1f} MB", list.size() / 1e6, frame.size() / 1e6);
+  std::println("state: {:.1f} MB, compressed {:.1f} MB", static_cast<double>(list.size()) / 1e6,
+               static_cast<double>(frame.size()) / 1e6);
   list = std::string();
 
   ::malloc_trim(0);

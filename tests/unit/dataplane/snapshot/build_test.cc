@@ -23,8 +23,8 @@ SnapshotPtr GoodBuild(const FakeControlPlane& cp) {
   return *built;
 }
 
-v1::Resource RouteResource(const std::string& name, std::vector<std::string> targets,
-                           std::vector<std::string> fallbacks) {
+v1::Resource RouteResource(const std::string& name, const std::vector<std::string>& targets,
+                           const std::vector<std::string>& fallbacks) {
   v1::Resource resource;
   resource.mutable_route()->set_name(name);
   resource.mutable_route()->set_strategy(v1::Route::STRATEGY_PRIORITY);
@@ -36,6 +36,7 @@ v1::Resource RouteResource(const std::string& name, std::vector<std::string> tar
 
 std::vector<std::string> TargetNames(const RouteSpec& route) {
   std::vector<std::string> names;
+  names.reserve(route.targets.size());
   for (const TargetSpec& target : route.targets) names.push_back(target.model->name);
   return names;
 }

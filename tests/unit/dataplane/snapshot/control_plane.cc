@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <catch2/catch_all.hpp>
-#include <cstdlib>
-#include <filesystem>
 
 #include "common/config/resource.h"
 #include "common/subjects.h"
@@ -26,17 +24,6 @@ v1::Resource Model(const std::string& name) {
 }
 
 }  // namespace
-
-TempFolder::TempFolder() {
-  std::string pattern = std::filesystem::temp_directory_path() / "spillway-test-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-  path_ = pattern;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
 
 FakeControlPlane::FakeControlPlane(MemoryBus* bus, std::string cluster_id)
     : bus_(bus),
@@ -225,6 +212,7 @@ BuildOptions OptionsOf(const FakeControlPlane& control_plane) {
 
 std::vector<EntryView> ViewsOf(const std::vector<v1::Entry>& entries) {
   std::vector<EntryView> views;
+  views.reserve(entries.size());
   for (const v1::Entry& entry : entries)
     views.push_back({.kind = entry.kind(), .name = entry.name(), .bytes = entry.bytes()});
   return views;

@@ -13,21 +13,9 @@
 #include "spillway/v1/resources.pb.h"
 #include "spillway/v1/snapshot.pb.h"
 #include "tests/fakes/memory_bus.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
-
-// A folder of its own, gone with the object.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // What a control plane does, as far as a data plane sees it: keeps a state, signs and publishes it.
 // Begins with a small valid configuration: provider "mock", models "small" and "large", route

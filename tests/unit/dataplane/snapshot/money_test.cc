@@ -45,6 +45,7 @@ std::vector<std::string> BudgetNames(const Snapshot& snapshot, const Facts& fact
   std::vector<BudgetMatch> matches;
   snapshot.MatchBudgets(facts, by_target, matches);
   std::vector<std::string> names;
+  names.reserve(matches.size());
   for (const BudgetMatch& match : matches)
     names.push_back(match.budget->name + (match.subject.empty() ? "" : ":" + match.subject));
   return names;

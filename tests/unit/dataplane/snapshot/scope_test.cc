@@ -47,6 +47,7 @@ struct Request {
 
 std::vector<uint32_t> MatchOf(const std::vector<ScopeSpec>& scopes, const Facts& facts) {
   std::vector<const ScopeSpec*> pointers;
+  pointers.reserve(scopes.size());
   for (const ScopeSpec& scope : scopes) pointers.push_back(&scope);
   return ScopeIndex(pointers).Match(facts);
 }
@@ -162,6 +163,7 @@ TEST_CASE("the index finds what a walk over all scopes finds") {
     scopes.push_back(CompileScope(Scope(fields)));
   }
   std::vector<const ScopeSpec*> pointers;
+  pointers.reserve(scopes.size());
   for (const ScopeSpec& scope : scopes) pointers.push_back(&scope);
   const ScopeIndex index(pointers);
   size_t found = 0;
@@ -200,7 +202,7 @@ namespace {
 // Ten thousand of the kinds that a company has, of which a request falls under five.
 std::vector<std::shared_ptr<const BudgetSpec>> ManyBudgets() {
   std::vector<std::shared_ptr<const BudgetSpec>> budgets;
-  const auto add = [&](std::vector<std::pair<std::string, std::string>> fields) {
+  const auto add = [&](const std::vector<std::pair<std::string, std::string>>& fields) {
     BudgetSpec spec;
     spec.name = "budget-" + std::to_string(budgets.size());
     spec.scope = CompileScope(Scope(fields));

@@ -9,10 +9,11 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <string>
 #include <thread>
+
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 namespace {
@@ -41,25 +42,6 @@ struct Bench {
     x.accepted_ns = clock.now_ns - took_us * 1'000;
     return x;
   }
-};
-
-class TempFile {
- public:
-  TempFile()
-      : path_(std::filesystem::temp_directory_path() /
-              ("spillway-log-" + std::to_string(::getpid()) + "-" + std::to_string(++count_))) {}
-  ~TempFile() { std::filesystem::remove(path_); }
-  std::string path() const { return path_.string(); }
-  std::string Read() const {
-    std::ifstream file(path_);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-
- private:
-  static inline int count_ = 0;
-  std::filesystem::path path_;
 };
 
 std::string Scrape(const Telemetry& telemetry) {
@@ -240,9 +222,10 @@ TEST_CASE("scraping while requests are counted never tears a value") {
 
 TEST_CASE("lines reach the file in order, also those handed over at the end") {
   Bench bench;
-  TempFile file;
+  const TempFolder folder;
+  const std::string path = folder.Path("access.log");
   {
-    auto log = AccessLog::Open(file.path());
+    auto log = AccessLog::Open(path);
     REQUIRE(log);
     Telemetry telemetry({&bench.loop}, *std::move(log));
     for (int i = 0; i < 500; ++i) {
@@ -252,7 +235,7 @@ TEST_CASE("lines reach the file in order, also those handed over at the end") {
       telemetry.shard(0).Record(x);
     }
   }
-  std::istringstream lines(file.Read());
+  std::istringstream lines(folder.Read("access.log"));
   std::string line;
   int count = 0;
   while (std::getline(lines, line)) {
@@ -264,32 +247,34 @@ TEST_CASE("lines reach the file in order, also those handed over at the end") {
 
 TEST_CASE("buffered lines are handed over after a moment of silence") {
   Loop loop(SystemClock());
-  TempFile file;
-  auto log = AccessLog::Open(file.path());
+  const TempFolder folder;
+  const std::string path = folder.Path("access.log");
+  auto log = AccessLog::Open(path);
   REQUIRE(log);
   Telemetry telemetry({&loop}, *std::move(log));
   RequestHead head;
   NoBody body;
   Exchange x{.loop = loop, .head = head, .body = body, .request_id = "r1"};
   telemetry.shard(0).Record(x);
-  CHECK(file.Read().empty());
+  CHECK(folder.Read("access.log").empty());
   const int64_t end_ns = SystemClock().MonotonicNs() + 5'000'000'000;
-  while (file.Read().empty() && SystemClock().MonotonicNs() < end_ns) {
+  while (folder.Read("access.log").empty() && SystemClock().MonotonicNs() < end_ns) {
     loop.io.run_for(std::chrono::milliseconds(20));
     loop.io.restart();
   }
-  CHECK(file.Read().find("\"request_id\":\"r1\"") != std::string::npos);
+  CHECK(folder.Read("access.log").find("\"request_id\":\"r1\"") != std::string::npos);
 }
 
 TEST_CASE("a stalled file drops lines, counts them, and never blocks") {
   std::signal(SIGPIPE, SIG_IGN);  // as the program does
-  TempFile file;
-  REQUIRE(::mkfifo(file.path().c_str(), 0600) == 0);
+  const TempFolder folder;
+  const std::string path = folder.Path("access.log");
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
   std::thread reader;
   int fd = -1;
   // Opening for writing waits for a reader; this one then reads nothing.
-  reader = std::thread([&] { fd = ::open(file.path().c_str(), O_RDONLY); });
-  auto log = AccessLog::Open(file.path());
+  reader = std::thread([&] { fd = ::open(path.c_str(), O_RDONLY); });
+  auto log = AccessLog::Open(path);
   reader.join();
   REQUIRE(log);
   const int blocks = 200;
@@ -305,21 +290,22 @@ TEST_CASE("a stalled file drops lines, counts them, and never blocks") {
 }
 
 TEST_CASE("a rotated file is opened again") {
-  TempFile file;
-  TempFile rotated;
-  auto log = AccessLog::Open(file.path());
+  const TempFolder folder;
+  const std::string path = folder.Path("access.log");
+  const std::string rotated = folder.Path("access.log.1");
+  auto log = AccessLog::Open(path);
   REQUIRE(log);
   std::string lines = "before\n";
   (*log)->Hand(lines, 1);
-  while (file.Read().empty()) std::this_thread::yield();
-  std::filesystem::rename(file.path(), rotated.path());
+  while (folder.Read("access.log").empty()) std::this_thread::yield();
+  std::filesystem::rename(path, rotated);
   (*log)->Reopen();
-  while (!std::filesystem::exists(file.path())) std::this_thread::yield();
+  while (!std::filesystem::exists(path)) std::this_thread::yield();
   lines = "after\n";
   (*log)->Hand(lines, 1);
   log->reset();
-  CHECK(rotated.Read() == "before\n");
-  CHECK(file.Read() == "after\n");
+  CHECK(folder.Read("access.log.1") == "before\n");
+  CHECK(folder.Read("access.log") == "after\n");
 }
 
 TEST_CASE("an access log that cannot be opened is refused with its path") {

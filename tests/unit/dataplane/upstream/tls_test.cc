@@ -10,12 +10,12 @@
 #include <catch2/catch_all.hpp>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <string>
 #include <thread>
 
 #include "dataplane/exchange/timer_wheel.h"
 #include "dataplane/upstream/call.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/unit/dataplane/upstream/await.h"
 
 namespace spillway {
@@ -66,15 +66,12 @@ class TlsProvider {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-    ::listen(listener_, 8);
+    REQUIRE(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+    REQUIRE(::listen(listener_, 8) == 0);
     socklen_t size = sizeof(address);
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port = ntohs(address.sin_port);
-    ca_file =
-        (std::filesystem::temp_directory_path() /
-         ("spillway-tls-test-" + std::to_string(::getpid()) + "-" + std::to_string(port) + ".pem"))
-            .string();
+    ca_file = folder_.Path("ca.pem");
     std::FILE* file = std::fopen(ca_file.c_str(), "w");
     PEM_write_X509(file, certificate_.get());
     std::fclose(file);
@@ -84,7 +81,6 @@ class TlsProvider {
     ::shutdown(listener_, SHUT_RDWR);
     thread_.join();
     ::close(listener_);
-    std::filesystem::remove(ca_file);
   }
 
   uint16_t port = 0;
@@ -115,13 +111,14 @@ class TlsProvider {
   Key key_;
   Certificate certificate_;
   std::unique_ptr<SSL_CTX, Freed> context_;
+  TempFolder folder_;
   int listener_ = -1;
   std::thread thread_;
 };
 
 struct TlsBench {
   Loop loop{SystemClock()};
-  UpstreamPool pool{loop, {}, [](const std::string&, auto done) {
+  UpstreamPool pool{loop, {}, [](const std::string&, const auto& done) {
                       done(Addresses{boost::asio::ip::make_address("127.0.0.1")});
                     }};
   ProviderSpec spec;

@@ -6,23 +6,28 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace spillway {
 
 // A folder of its own for one test; gone with it.
 class TempFolder {
  public:
-  TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "spillway-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
+  TempFolder() : path_((std::filesystem::temp_directory_path() / "spillway-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("no folder for a test");
   }
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() { std::filesystem::remove_all(path_); }
+  ~TempFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
 
-  std::string Path(std::string_view name) const { return (path_ / name).string(); }
+  const std::string& path() const { return path_; }
+  std::string Path(std::string_view name) const { return path_ + "/" + std::string(name); }
   std::string Write(std::string_view name, std::string_view content) const {
     std::ofstream(Path(name), std::ios::binary) << content;
     return Path(name);
@@ -38,7 +43,7 @@ class TempFolder {
   }
 
  private:
-  std::filesystem::path path_;
+  std::string path_;
 };
 
 }  // namespace spillway
