@@ -13,7 +13,7 @@ namespace spillway {
 
 // Operators' metrics in Prometheus text format. Sources register a function that appends its
 // families at scrape time; hot counters live sharded with their threads and are merged there.
-// Thread-safe. A source must outlive the registry's last scrape or be removed.
+// Thread-safe. A source must outlive the registry's last scrape.
 class MetricsText {
  public:
   // # HELP and # TYPE lines; type: counter, gauge, histogram.

@@ -23,8 +23,8 @@ struct NatsOptions {
   std::string user;  // with password; or
   Secret password;
   std::string credentials_file;  // a JWT and its seed; or neither
-  std::string tls_ca_file;       // any of the three turns TLS on
-  std::string tls_cert_file;
+  std::string tls_ca_file;       // this or a certificate turns TLS on
+  std::string tls_cert_file;     // with its key, or neither
   std::string tls_key_file;
   std::string inbox_prefix{kDataPlaneInbox};
   int stream_replicas = 1;                 // of the streams EnsureStream creates
@@ -44,7 +44,8 @@ struct NatsOptions {
 // Subscriptions and consumers may outlive it: they are dead then.
 class NatsBus final : public Bus {
  public:
-  // kInvalidConfig: an option the library refuses (no URL, an unreadable TLS file).
+  // kInvalidConfig: an option the library refuses (no URL, an unreadable TLS file, a
+  // certificate without its key or a key without its certificate).
   static Result<std::unique_ptr<NatsBus>> Open(NatsOptions options);
   ~NatsBus() override;
 

@@ -19,6 +19,7 @@ constexpr int kPingsOutMax = 2;
 constexpr int64_t kWriteDeadlineMs = 2'000;
 constexpr int kReconnectBufferBytes = 1 << 20;
 constexpr int64_t kFirstDelayMs = 100;
+constexpr int64_t kSupervisionNs = 500'000'000;
 
 struct FreeOptions {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
@@ -184,6 +185,10 @@ NatsLink::~NatsLink() {
 
 Result<void> NatsBus::Rep::CheckOptions() const {
   if (SplitUrls(options.url).empty()) return Fail(ErrorCode::kInvalidConfig, "the bus has no URL");
+  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
+    return Fail(ErrorCode::kInvalidConfig,
+                "the bus's TLS needs a certificate and its key, or neither");
+  }
   return MakeOptions(options, nullptr).transform([](const auto&) {});
 }
 
@@ -302,13 +307,14 @@ void NatsBus::Rep::Supervise() {
       lock.lock();
       continue;
     }
-    const auto stirred = [this] {
-      return closing || link_lost || (announce && connected) || !late_callbacks.empty();
+    const int64_t now_ns = SteadyNs();
+    int64_t until_ns = now_ns + kSupervisionNs;
+    if (!deadlines.empty()) until_ns = std::min(until_ns, deadlines.begin()->first);
+    const auto stirred = [this, until_ns] {
+      return closing || link_lost || (announce && connected) || !late_callbacks.empty() ||
+             (!deadlines.empty() && deadlines.begin()->first < until_ns);
     };
-    int64_t wait_ns = 500'000'000;
-    if (!deadlines.empty()) wait_ns = std::max<int64_t>(1, deadlines.begin()->first - SteadyNs());
-    wait_ns = std::min<int64_t>(wait_ns, 500'000'000);
-    wake.wait_for(lock, std::chrono::nanoseconds(wait_ns), stirred);
+    wake.wait_for(lock, std::chrono::nanoseconds(until_ns - now_ns), stirred);
     lock.unlock();
     ExpireDue();
     lock.lock();

@@ -25,6 +25,11 @@ std::string_view WithoutDashes(std::string_view flag) {
   return flag;
 }
 
+// "--name,--other" is one flag of two names: the first is its own.
+std::string_view OwnName(std::string_view flag) {
+  return WithoutDashes(flag.substr(0, flag.find(',')));
+}
+
 // Messages are one line: some of the library's end with a list.
 std::string OneLine(std::string text) {
   while (text.ends_with('\n')) text.pop_back();
@@ -43,7 +48,7 @@ struct Settings::Rep {
   std::string program;
 
   CLI::Option* Name(CLI::Option* option, std::string_view flag) {
-    return option->envname(EnvironmentName(WithoutDashes(flag)));
+    return option->envname(EnvironmentName(OwnName(flag)));
   }
   static std::string Dashed(std::string_view flag) {
     return "--" + std::string(WithoutDashes(flag));

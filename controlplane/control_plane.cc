@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/settings.h"
+#include "controlplane/budgets/restore_note.h"
 
 namespace spillway {
 namespace {
@@ -44,8 +45,10 @@ Result<void> ControlPlane::OpenStore() {
                 "--data-dir: " + options_.data_dir + " cannot be made: " + failed.message());
   }
   chmod(options_.data_dir.c_str(), 0700);
+  SW_CHECK(RefuseHalfRestored(options_.data_dir, options_.StorePath()));
   SW_TRY(store_,
          Store::Open({.path = options_.StorePath(), .disk_bytes_max = options_.store_bytes_max}));
+  Store::DropUnfinishedBackups(options_.backup_dir);
   SW_TRY(config_, ConfigStore::Open(*store_));
   SW_TRY(tokens_, AdminTokens::Open(*store_));
   SW_TRY(instances_, Instances::Open(*store_));
@@ -159,8 +162,8 @@ api::AdminServices ControlPlane::Services() {
           .may_write = [this] { return gate_->Check(); },
           .fleet = {.list = [this] { return fleet_->List(config_->position().revision()); },
                     .wait_active =
-                        [this](int64_t revision, int64_t timeout_ms) {
-                          return fleet_->WaitActive(revision, timeout_ms);
+                        [this](int64_t revision, int64_t timeout_ms, const auto& cancelled) {
+                          return fleet_->WaitActive(revision, timeout_ms, cancelled);
                         },
                     .retire = [this](const auto& request) { return Retire(request); }},
           .backups_path = options_.backup_dir,
@@ -184,6 +187,7 @@ Result<void> ControlPlane::Serve() {
                                      Upkeep::Options{.backup_dir = options_.backup_dir,
                                                      .backup_every_ms = options_.backup_every_ms,
                                                      .backups_kept = options_.backups_kept});
+  upkeep_->Start();
   log::Info("control plane is up", {{"grpc_port", admin_->port()},
                                     {"ops_port", ops_->port()},
                                     {"revision", config_->position().revision()},

@@ -78,6 +78,7 @@ class ControlPlane {
   LeaseDesk::Replay ReplayState();
   void NoteUses(std::span<const BudgetUse> uses);
   void EachAccount(const std::function<void(alerts::AccountSpend)>& tell) const;
+  int64_t WindowMs() const;
   api::BudgetView BudgetFigures();
   OpsHttp::Health Health() const;
   void Collect(MetricsText& text);

@@ -10,8 +10,6 @@
 namespace spillway {
 namespace {
 
-constexpr int kAccountsAtOnce = 64;  // under the book's lock
-
 alerts::AccountSpend SpendOf(const v1::Budget& budget, const BudgetUse& use) {
   alerts::AccountSpend spend{.budget_id = budget.id(), .budget = budget.name()};
   spend.subject = use.subject;
@@ -54,13 +52,13 @@ Result<void> ControlPlane::OpenBudgets() {
 Result<void> ControlPlane::OpenAlerts() {
   alert_sinks_ = std::make_unique<alerts::ConfiguredSinks>(*config_, *seal_key_);
   alert_poster_ = std::make_unique<alerts::HttpPoster>(alerts::HttpPoster::Options{});
-  SW_TRY(alerts_,
-         alerts::Alerts::Open({.store = *store_,
-                               .clock = clock_,
-                               .sinks = *alert_sinks_,
-                               .poster = *alert_poster_,
-                               .accounts = [this](const auto& tell) { EachAccount(tell); }},
-                              {}));
+  SW_TRY(alerts_, alerts::Alerts::Open({.store = *store_,
+                                        .clock = clock_,
+                                        .sinks = *alert_sinks_,
+                                        .poster = *alert_poster_,
+                                        .accounts = [this](const auto& tell) { EachAccount(tell); },
+                                        .window_ms = [this] { return WindowMs(); }},
+                                       {}));
   return {};
 }
 
@@ -129,14 +127,18 @@ void ControlPlane::EachAccount(const std::function<void(alerts::AccountSpend)>& 
   for (const auto& [id, budget] : *budgets) {
     // One that nobody has spent from may be frozen, too.
     tell(SpendOf(budget, {.budget_id = id, .limit = budget.limit_nanos()}));
-    std::string after;
-    std::vector<BudgetUse> page;
-    do {
-      page = lease_book_->UsesOf(id, after, kAccountsAtOnce);
-      for (const BudgetUse& use : page) tell(SpendOf(budget, use));
-      if (!page.empty()) after = page.back().subject;
-    } while (page.size() == kAccountsAtOnce);
+    const auto tell_of = [&tell, &spent_from = budget](const BudgetUse& use) {
+      alerts::AccountSpend spend = SpendOf(spent_from, use);
+      if (!alerts::Conditions(spend).empty()) tell(std::move(spend));
+    };
+    lease_book_->EachUse(id, alerts::AlertsOptions().late_ms(), tell_of);
   }
+}
+
+int64_t ControlPlane::WindowMs() const {
+  int64_t time_ms = 0;
+  lease_book_->Read([&time_ms](const LeaseKeeper& keeper) { time_ms = keeper.time_ms(); });
+  return time_ms;
 }
 
 api::BudgetView ControlPlane::BudgetFigures() {

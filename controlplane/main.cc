@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <print>
 #include <string>
-#include <tuple>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -38,12 +37,11 @@ void EndFenced(const std::string& why) {
 }
 
 int RestoreBackup(const ControlPlaneOptions& options) {
-  // Left before the store is replaced: the serving process must not grant as if nothing was lost.
-  const bool noted = HasRestoreNote(options.data_dir);
-  const auto left = LeaveRestoreNote(options.data_dir);
-  const auto restored = left ? Store::Restore(options.restore_backup, options.StorePath()) : left;
+  // The note is left before the store is replaced, and stays if that fails: the serving process
+  // must not grant as if nothing was lost.
+  const auto restored = Store::Restore(options.restore_backup, options.StorePath(),
+                                       [&] { return LeaveRestoreNote(options.data_dir); });
   if (!restored) {
-    if (left && !noted) std::ignore = RemoveRestoreNote(options.data_dir);
     Complain(restored.error().message);
     return 1;
   }
@@ -55,6 +53,9 @@ int RestoreBackup(const ControlPlaneOptions& options) {
 
 int NewAdminToken(const ControlPlaneOptions& options) {
   const auto created = [&]() -> Result<AdminTokens::Created> {
+    SW_CHECK(RefuseHalfRestored(options.data_dir, options.StorePath()));
+    if (!Store::Exists(options.StorePath()))
+      return Fail(ErrorCode::kInvalidConfig, options.StorePath() + " is not there: see --data-dir");
     SW_TRY(const auto store, Store::Open({.path = options.StorePath()}));
     SW_TRY(const auto tokens, AdminTokens::Open(*store));
     return MintOffline(*tokens, SystemClock().WallMs());

@@ -65,7 +65,7 @@ void AddNats(Settings& settings, ControlPlaneOptions& options, Raw& raw) {
   settings.Add("nats", options.nats.url, "NATS servers, separated by commas");
   settings.Add("nats-user", options.nats.user, "user name");
   settings.Add("nats-password-file", raw.nats_password_file, "file with its password");
-  settings.Add("nats-credentials", options.nats.credentials_file,
+  settings.Add("nats-credentials,--nats-creds", options.nats.credentials_file,
                "credentials file (JWT), instead");
   settings.Add("nats-tls-ca", options.nats.tls_ca_file, "trusted CA, PEM; turns TLS on");
   settings.Add("nats-tls-cert", options.nats.tls_cert_file, "client certificate chain, PEM");
@@ -105,7 +105,9 @@ void Check(ControlPlaneOptions& options, const Raw& raw) {
     refuse("--tls-client-ca needs --tls-cert and --tls-key");
   }
   if (raw.adopt && raw.discard) refuse("--adopt and --discard exclude each other");
-  if (raw.nats_replicas < 1 || raw.nats_replicas > 5) refuse("--nats-replicas is 1 to 5");
+  if (raw.nats_replicas != 1 && raw.nats_replicas != 3 && raw.nats_replicas != 5) {
+    refuse("--nats-replicas is 1, 3 or 5");
+  }
   if (options.usage_retention_days < 1) refuse("--usage-retention-days is 1 or more");
   if (options.backups_kept < 1) refuse("--backups-kept is 1 or more");
   if (!raw.nats_password_file.empty()) {

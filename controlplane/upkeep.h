@@ -12,7 +12,7 @@
 namespace spillway {
 
 // What has to be done now and then: old usage events pruned, backups made and the oldest of its own
-// removed. Own thread; a failure is logged and tried again at the next turn.
+// removed. A failure is logged and tried again at the next turn.
 class Upkeep {
  public:
   struct Options {
@@ -23,12 +23,17 @@ class Upkeep {
   };
   Upkeep(Ledger& ledger, const Clock& clock, Options options);
   ~Upkeep();
+  // From now on a thread takes the turns, one every turn_ms.
+  void Start();
+  // One turn: all that is due.
+  void Turn();
 
  private:
   void Run();
   void Prune();
   void BackUpWhenDue();
-  void DropOldBackups();
+  bool BackupIsDue(int64_t now_ms) const;
+  void DropOldBackups(const std::string& just_made);
 
   Ledger& ledger_;
   const Clock& clock_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "dataplane/server/memory_limit.h"
 
 namespace spillway {
 namespace {
@@ -19,6 +20,7 @@ struct RawOptions {
 };
 
 void SetDefaults(DataPlaneOptions& options) {
+  options.server.memory_bytes_max = DefaultMemoryMax();
   options.data_dir = "spillway-data";
   options.nats_url = "nats://127.0.0.1:4222";
   options.access_log = "-";
@@ -54,7 +56,7 @@ void AddConfigFlags(Settings& settings, DataPlaneOptions& options) {
   settings.Add("--nats-user", options.nats_user, "user at the bus");
   settings.Add("--nats-password-file", options.nats_password_file,
                "file with that user's password");
-  settings.Add("--nats-creds", options.nats_credentials_file,
+  settings.Add("--nats-creds,--nats-credentials", options.nats_credentials_file,
                "credentials file (JWT and seed) instead of user and password");
   settings.Add("--nats-tls-ca", options.nats_tls_ca_file, "CA file for TLS to the bus");
   settings.Add("--nats-tls-cert", options.nats_tls_cert_file, "client certificate for the bus");
@@ -83,8 +85,13 @@ void AddLimitFlags(Settings& settings, DataPlaneOptions& options, RawOptions& ra
                        "time a client may read nothing of its answer");
   settings.Add("--connections-max", server.connections_max,
                "client connections; more are refused with 503");
-  settings.AddBytes("--memory-max", server.memory_bytes_max,
-                    "resident memory above which new requests are refused; 0: no limit");
+  settings.Add("--connections-per-address", server.connections_per_address,
+               "the same of one client address (IPv6: of a /64); more are closed; 0: no limit, for "
+               "proxies in front are one address");
+  settings.AddBytes(
+      "--memory-max", server.memory_bytes_max,
+      "resident memory above which new requests are refused, by default four fifths of what the "
+      "control group or the machine has; 0: no limit");
   settings.AddBytes("--journal-bytes", options.journal_bytes,
                     "space for usage that the control plane has not confirmed");
   settings.Add("--journal-full", raw.journal_full,
@@ -127,6 +134,7 @@ void CheckTogether(DataPlaneOptions& options, const RawOptions& raw) {
   CheckRange("--header-bytes-max", raw.header_bytes_max, 1024, int64_t{1} << 20);
   options.server.limits.head.bytes_max = static_cast<size_t>(raw.header_bytes_max);
   CheckRange("--connections-max", options.server.connections_max, 1, 10'000'000);
+  CheckRange("--connections-per-address", options.server.connections_per_address, 0, 10'000'000);
   CheckRange("--lease-wait", options.lease_wait_ms, 1, 10'000);
   CheckRange("--body-bytes-max", options.server.limits.body_bytes_max, 1, int64_t{1} << 32);
   const bool refuse = IsSecondOrExit("--journal-full", raw.journal_full, "count", "refuse");

@@ -19,7 +19,7 @@ ALLOWED = {
     "common/config": {"common", "common/crypto", "proto"},
     "dataplane/snapshot": {"common", "common/crypto", "common/config", "proto"},
     "dataplane/exchange": {"common", "proto", "dataplane/snapshot"},
-    "dataplane/upstream": {"common", "dataplane/snapshot", "dataplane/exchange"},
+    "dataplane/upstream": {"common", "common/config", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/dialect": {"common", "dataplane/exchange"},
     "dataplane/authn": {"common", "common/crypto", "dataplane/snapshot", "dataplane/exchange"},
     "dataplane/admission": {"common", "proto", "dataplane/snapshot", "dataplane/exchange"},

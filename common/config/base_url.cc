@@ -121,6 +121,10 @@ Result<BaseUrl> ParseBaseUrl(std::string_view url) {
   return result;
 }
 
+std::string_view ShownUrl(std::string_view url) {
+  return url.contains('@') || url.contains('?') ? std::string_view() : url;
+}
+
 Result<void> CheckAlertUrl(std::string_view url) {
   if (url.size() > kUrlBytesMax) return Refuse("must be at most 2048 characters long");
   if (url.contains('#')) return Refuse("must have no fragment");

@@ -19,6 +19,8 @@ struct BaseUrl {
 // none that only a machine's own metadata service answers on (host.h). The error says what is
 // allowed and never repeats the text: it may hold a password.
 Result<BaseUrl> ParseBaseUrl(std::string_view url);
+// The URL as it may stand in a message: empty when it may hold a password.
+std::string_view ShownUrl(std::string_view url);
 // Where alerts go: the same, but a query is allowed. The error never repeats the text.
 Result<void> CheckAlertUrl(std::string_view url);
 

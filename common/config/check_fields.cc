@@ -56,10 +56,7 @@ void GatewayCheck::Check(const v1::Provider& provider) {
 void GatewayCheck::BaseUrlOf(const v1::Provider& provider) {
   const std::string& url = provider.base_url();
   const auto parsed = ParseBaseUrl(url);
-  if (parsed) return;
-  // What may hold a password is not repeated.
-  const bool showable = !url.contains('@') && !url.contains('?');
-  Refuse("base_url", showable ? url : "", parsed.error().message);
+  if (!parsed) Refuse("base_url", ShownUrl(url), parsed.error().message);
 }
 
 void GatewayCheck::Tls(const v1::Provider& provider) {

@@ -133,10 +133,12 @@ class ReferenceCheck {
       findings_.Add(index_, "user", key.user(),
                     std::format("belongs to team {}, not to {}", user->user().team(), key.team()));
     }
-    const v1::Resource* team = directory_.Find(v1::KIND_TEAM, key.team());
+    const bool by_user = key.team().empty() && user != nullptr;
+    const v1::Resource* team =
+        directory_.Find(v1::KIND_TEAM, by_user ? user->user().team() : key.team());
     if (team != nullptr && !key.organization().empty() && !team->team().organization().empty() &&
         team->team().organization() != key.organization()) {
-      findings_.Add(index_, "team", key.team(),
+      findings_.Add(index_, by_user ? "user" : "team", by_user ? key.user() : key.team(),
                     std::format("belongs to organization {}, not to {}",
                                 team->team().organization(), key.organization()));
     }

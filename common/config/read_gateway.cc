@@ -1,4 +1,5 @@
 // Providers, models and routes.
+#include "common/config/base_url.h"
 #include "common/config/read_kinds.h"
 #include "common/config/references.h"
 #include "common/settings.h"
@@ -24,11 +25,14 @@ void ReadBaseUrl(Section& section, v1::Provider& provider) {
     provider.set_base_url(*std::move(text));
     return;
   }
+  // Judged here, where the text as written is at hand: what a reference stands for may be a secret.
   auto url = ResolveText(*text, read);
-  if (url) {
+  const auto good =
+      url.and_then([](const std::string& resolved) { return ParseBaseUrl(resolved); });
+  if (good) {
     provider.set_base_url(*std::move(url));
   } else {
-    section.Refuse("base_url", *text, url.error().message);
+    section.Refuse("base_url", ShownUrl(*text), good.error().message);
   }
 }
 

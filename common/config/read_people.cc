@@ -9,6 +9,8 @@ namespace {
 
 // A secret that a person types by hand; shorter ones can be guessed.
 constexpr size_t kClientSecretBytesMin = 8;
+// What a data plane takes for a credential at all (dataplane/authn).
+constexpr size_t kClientSecretBytesMax = 512;
 
 // Standalone: the secret itself, hashed at once.
 void ReadKeySecret(Section& section, v1::Key& key) {
@@ -18,6 +20,10 @@ void ReadKeySecret(Section& section, v1::Key& key) {
   if (secret->plaintext.empty()) return;
   if (secret->plaintext.size() < kClientSecretBytesMin) {
     section.Refuse("secret", secret->reference, "must be at least 8 characters long");
+    return;
+  }
+  if (secret->plaintext.size() > kClientSecretBytesMax) {
+    section.Refuse("secret", secret->reference, "must be at most 512 characters long");
     return;
   }
   v1::KeySecret& stored = *key.add_secrets();

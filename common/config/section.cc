@@ -189,11 +189,12 @@ void Section::EachNamed(std::string_view field, const ReadNamed& read) {
     const YamlNode& value = *node->items[i + 1];
     if (name.type != YamlNode::Type::kScalar || name.text.empty() ||
         name.text.size() > kNameBytesMax || HasControls(name.text)) {
-      names.Refuse("", "", "names must be texts of 1 to 256 bytes without control characters");
+      names.RefuseAt(name.line, "", "",
+                     "names must be texts of 1 to 256 bytes without control characters");
     } else if (!seen.insert(name.text).second) {
-      names.Refuse(name.text, "", "must not be given twice");
+      names.RefuseAt(name.line, name.text, "", "must not be given twice");
     } else if (value.type != YamlNode::Type::kMap) {
-      names.Refuse(name.text, "", "must be a map of fields");
+      names.RefuseAt(name.line, name.text, "", "must be a map of fields");
     } else {
       Section entry(reading_, value, resource_, names.PathOf(name.text));
       read(name.text, entry);
@@ -203,20 +204,31 @@ void Section::EachNamed(std::string_view field, const ReadNamed& read) {
 }
 
 void Section::Refuse(std::string_view field, std::string_view value, std::string_view allowed) {
+  RefuseAt(LineOf(field), field, value, allowed);
+}
+
+void Section::RefuseAt(int line, std::string_view field, std::string_view value,
+                       std::string_view allowed) {
   reading_.violations.Add(resource_, PathOf(field), value,
-                          std::format("{} ({}:{})", allowed, reading_.file_name, LineOf(field)));
+                          std::format("{} ({}:{})", allowed, reading_.file_name, line));
 }
 
 // The value of an unknown field is never shown: it may be a secret under a mistyped name.
+void Section::RefuseUnknown(const YamlNode& key) {
+  // A file may hold millions of them: a suggestion for each that nobody reads is too dear.
+  if (reading_.violations.full()) return reading_.violations.Add("", "", "", "");
+  RefuseAt(key.line, key.text, "",
+           std::format("this version does not know this field{}; it knows {}",
+                       Suggestion(key.text, known_), Joined(known_)));
+}
+
 void Section::Finish() {
   for (size_t i = 0; i + 1 < map_.items.size(); i += 2) {
     const YamlNode& key = *map_.items[i];
     if (key.type != YamlNode::Type::kScalar) {
-      Refuse("", "", "field names must be plain texts");
+      RefuseAt(map_.line, "", "", "field names must be plain texts");
     } else if (!std::ranges::contains(known_, key.text)) {
-      Refuse(key.text, "",
-             std::format("this version does not know this field{}; it knows {}",
-                         Suggestion(key.text, known_), Joined(known_)));
+      RefuseUnknown(key);
     }
   }
 }

@@ -63,6 +63,9 @@ class Section {
 
  private:
   const YamlNode* Scalar(std::string_view field);
+  // Refuse, for one of many names: without looking for its line among all of them.
+  void RefuseAt(int line, std::string_view field, std::string_view value, std::string_view allowed);
+  void RefuseUnknown(const YamlNode& key);
   std::string PathOf(std::string_view field) const;
   int LineOf(std::string_view field) const;
 

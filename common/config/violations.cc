@@ -27,7 +27,7 @@ std::string Shown(std::string_view value) {
 
 void ViolationList::Add(std::string_view resource, std::string_view field, std::string_view value,
                         std::string allowed) {
-  if (violations_.size() >= kMax) {
+  if (full()) {
     ++left_out_;
     return;
   }
@@ -40,7 +40,7 @@ void ViolationList::Add(std::string_view resource, std::string_view field, std::
 
 void ViolationList::Add(std::vector<v1::Violation> violations) {
   for (v1::Violation& violation : violations) {
-    if (violations_.size() >= kMax) {
+    if (full()) {
       ++left_out_;
     } else {
       violations_.push_back(std::move(violation));

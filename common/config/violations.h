@@ -21,6 +21,8 @@ class ViolationList {
   void Add(std::string_view resource, std::string_view field, std::string_view value,
            std::string allowed);
   void Add(std::vector<v1::Violation> violations);
+  // Whether what is added from now on is only counted.
+  bool full() const { return violations_.size() >= kMax; }
   std::vector<v1::Violation> Take() &&;
 
  private:

@@ -77,11 +77,18 @@ Result<void> AlertBook::Forget(const std::string& key) {
   return {};
 }
 
-std::vector<v1::Alert> AlertBook::Pending() const {
+std::vector<v1::Alert> AlertBook::Due(
+    size_t max, const std::function<bool(const v1::AlertDelivery&)>& due) const {
   const std::lock_guard lock(mutex_);
   std::vector<v1::Alert> alerts;
-  alerts.reserve(pending_.size());
-  for (const auto& [key, alert] : pending_) alerts.push_back(alert);
+  for (const auto& [key, alert] : pending_) {
+    if (alerts.size() == max) break;
+    const bool now =
+        std::ranges::any_of(alert.deliveries(), [&](const v1::AlertDelivery& delivery) {
+          return delivery.state() == kPending && due(delivery);
+        });
+    if (now) alerts.push_back(alert);
+  }
   return alerts;
 }
 
@@ -106,17 +113,25 @@ Result<std::vector<v1::Alert>> AlertBook::Newest(int limit) const {
 }
 
 Result<int64_t> AlertBook::Prune(int64_t ended_before_ms) {
+  int64_t pruned = 0;
   std::vector<std::string> over;
-  SW_CHECK(store_.Scan(Table::kAlerts, {}, {}, [&](std::string_view key, std::string_view value) {
-    v1::Alert alert;
-    if (Read(value, alert) && IsOver(alert, ended_before_ms)) over.emplace_back(key);
-    return over.size() < kPruneBatch;
-  }));
-  if (over.empty()) return 0;
-  WriteBatch batch;
-  for (const std::string& key : over) batch.Delete(Table::kAlerts, key);
-  SW_CHECK(store_.Write(std::move(batch)));
-  return static_cast<int64_t>(over.size());
+  std::string from;
+  do {
+    over.clear();
+    SW_CHECK(
+        store_.Scan(Table::kAlerts, {}, from, [&](std::string_view key, std::string_view value) {
+          v1::Alert alert;
+          if (Read(value, alert) && IsOver(alert, ended_before_ms)) over.emplace_back(key);
+          return over.size() < kPruneBatch;
+        }));
+    if (over.empty()) break;
+    WriteBatch batch;
+    for (const std::string& key : over) batch.Delete(Table::kAlerts, key);
+    SW_CHECK(store_.Write(std::move(batch)));
+    pruned += static_cast<int64_t>(over.size());
+    from = over.back();
+  } while (over.size() == kPruneBatch);
+  return pruned;
 }
 
 }  // namespace spillway::alerts

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,8 +31,10 @@ class AlertBook {
   Result<void> Put(std::span<const v1::Alert> alerts);
   Result<void> Forget(const std::string& key);
 
-  // Those with a delivery that is pending, by key. A copy.
-  std::vector<v1::Alert> Pending() const;
+  // Copies of those with a pending delivery that `due` says yes to, by key, the first `max`. It is
+  // asked under the book's lock.
+  std::vector<v1::Alert> Due(size_t max,
+                             const std::function<bool(const v1::AlertDelivery&)>& due) const;
   int64_t pending() const;
 
   Result<std::vector<v1::Alert>> Newest(int limit) const;

@@ -122,8 +122,9 @@ std::vector<AccountSpend> Alerts::TakeNoted() {
 void Alerts::Decide() {
   std::vector<v1::Alert> decided;
   Result<void> done;
+  const int64_t ended_after_ms = parts_.window_ms() - options_.late_ms();
   for (const AccountSpend& account : TakeNoted())
-    if (done) done = DecideOn(account, decided);
+    if (done) done = DecideOn(account, ended_after_ms, decided);
   if (done) done = book_->Put(decided);
   if (!done) {
     // Nothing was decided: all of it is looked at again.
@@ -145,18 +146,16 @@ void Alerts::Decide() {
   decided_ += static_cast<int64_t>(decided.size());
 }
 
-Result<void> Alerts::DecideOn(const AccountSpend& account, std::vector<v1::Alert>& decided) {
+Result<void> Alerts::DecideOn(const AccountSpend& account, int64_t ended_after_ms,
+                              std::vector<v1::Alert>& decided) {
   SW_CHECK(DecideFrozen(account, decided));
-  const int64_t now_ms = parts_.clock.WallMs();
   // Decisions about windows that are long over are forgotten: nothing new may be said of them.
-  if (account.window_end_ms != 0 && account.window_end_ms + options_.keep_ms / 2 < now_ms)
-    return {};
+  if (account.window_end_ms != 0 && account.window_end_ms < ended_after_ms) return {};
   for (v1::Alert& alert : Conditions(account)) {
     if (alert.type() == kFrozen) continue;
     SW_TRY(const bool known, book_->Decided(KeyOf(alert)));
     if (known) continue;
-    Address(account, alert);
-    decided.push_back(std::move(alert));
+    Address(account, std::move(alert), decided);
   }
   return {};
 }
@@ -170,9 +169,7 @@ Result<void> Alerts::DecideFrozen(const AccountSpend& account, std::vector<v1::A
   if (account.frozen && !known) {
     AccountSpend budget = account;
     budget.subject.clear();
-    v1::Alert alert = Conditions(budget).back();
-    Address(budget, alert);
-    decided.push_back(std::move(alert));
+    Address(budget, Conditions(budget).back(), decided);
   } else if (!account.frozen && known) {
     if (HasPending(*known)) return {};  // it is told first
     SW_CHECK(book_->Forget(key));
@@ -182,10 +179,12 @@ Result<void> Alerts::DecideFrozen(const AccountSpend& account, std::vector<v1::A
 }
 
 // Time, id, and to whom it goes.
-void Alerts::Address(const AccountSpend& account, v1::Alert& alert) const {
+void Alerts::Address(const AccountSpend& account, v1::Alert alert,
+                     std::vector<v1::Alert>& decided) const {
   alert.set_at_ms(parts_.clock.WallMs());
   alert.set_id(IdOf(alert));
-  const bool room = book_->pending() < options_.pending_max;
+  const int64_t waiting = book_->pending() + static_cast<int64_t>(decided.size());
+  const bool room = waiting < options_.pending_max;
   for (const std::string& name : account.notify.empty() ? parts_.sinks.Names() : account.notify) {
     v1::AlertDelivery& delivery = *alert.add_deliveries();
     delivery.set_sink(name);
@@ -193,10 +192,11 @@ void Alerts::Address(const AccountSpend& account, v1::Alert& alert) const {
     delivery.set_next_attempt_ms(room ? alert.at_ms() : 0);
     if (!room) delivery.set_last_error("too many alerts wait for their sinks");
   }
+  decided.push_back(std::move(alert));
 }
 
 void Alerts::PruneWhenDue() {
-  const int64_t now_ms = parts_.clock.WallMs();
+  const int64_t now_ms = parts_.window_ms();
   if (now_ms >= pruned_ms_ && now_ms - pruned_ms_ < kPruneEveryMs) return;
   pruned_ms_ = now_ms;
   if (const auto pruned = book_->Prune(now_ms - options_.keep_ms); !pruned)

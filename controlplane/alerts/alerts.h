@@ -31,7 +31,9 @@ struct AlertsOptions {
   int64_t retry_max_ms = 900'000;
   int64_t give_up_ms = int64_t{24} * 3'600'000;
   int64_t sweep_every_ms = 60'000;  // all accounts are looked at again: no word of one is needed
-  int64_t keep_ms = int64_t{48} * 3'600'000;  // decisions, and what may be decided, behind a window
+  int64_t keep_ms = int64_t{48} * 3'600'000;  // decisions, behind their window's end
+  // What settles later than this behind its window's end is told to nobody.
+  int64_t late_ms() const { return keep_ms / 2; }
   int64_t pending_max = 10'000;  // alerts whose deliveries wait; further ones are not sent
   int deliveries_per_turn = 16;
 };
@@ -42,7 +44,8 @@ struct AlertsOptions {
 // which is the thread's (or a test's that has started none). What it is given must outlive it.
 class Alerts {
  public:
-  // Calls its argument with every account whose window runs or ended a short while ago.
+  // Calls its argument with one account of each budget at least, and with all that meet a condition
+  // in a window that runs or ended less than late_ms() ago.
   using EachAccount = std::function<void(const std::function<void(AccountSpend)>&)>;
   struct Parts {
     Store& store;
@@ -50,6 +53,8 @@ class Alerts {
     const SinkDirectory& sinks;
     Poster& poster;
     EachAccount accounts;
+    // The time that windows go by: no step of the wall clock moves it.
+    std::function<int64_t()> window_ms;
   };
   // The error is the store's.
   static Result<std::unique_ptr<Alerts>> Open(Parts parts, const AlertsOptions& options);
@@ -81,11 +86,14 @@ class Alerts {
 
   void Decide();
   std::vector<AccountSpend> TakeNoted();
-  Result<void> DecideOn(const AccountSpend& account, std::vector<v1::Alert>& decided);
+  Result<void> DecideOn(const AccountSpend& account, int64_t ended_after_ms,
+                        std::vector<v1::Alert>& decided);
   Result<void> DecideFrozen(const AccountSpend& account, std::vector<v1::Alert>& decided);
-  void Address(const AccountSpend& account, v1::Alert& alert) const;
+  void Address(const AccountSpend& account, v1::Alert alert, std::vector<v1::Alert>& decided) const;
 
   int64_t Deliver();  // returns when the next delivery is due
+  int64_t DueMs(const v1::AlertDelivery& delivery);
+  bool IsDue(int64_t due_ms) const;
   bool DeliverOne(v1::Alert& alert, v1::AlertDelivery& delivery);
   void Settle(const v1::Alert& alert, v1::AlertDelivery& delivery, const Result<int>& answer);
   Result<int> PostTo(const SinkTarget& sink, const v1::Alert& alert) const;

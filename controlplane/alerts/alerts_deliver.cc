@@ -92,32 +92,42 @@ bool Alerts::DeliverOne(v1::Alert& alert, v1::AlertDelivery& delivery) {
   return kept.has_value();
 }
 
+int64_t Alerts::DueMs(const v1::AlertDelivery& delivery) {
+  const std::lock_guard lock(mutex_);
+  return std::max(delivery.next_attempt_ms(), sinks_[delivery.sink()].resume_ms);
+}
+
+// A clock that was set back must not hold an alert up for longer than a retry.
+bool Alerts::IsDue(int64_t due_ms) const {
+  const int64_t wait_ms = due_ms - parts_.clock.WallMs();
+  return wait_ms <= 0 || wait_ms > options_.retry_max_ms;
+}
+
 int64_t Alerts::Deliver() {
   int64_t next_ms = std::numeric_limits<int64_t>::max();
+  const auto due = [&](const v1::AlertDelivery& delivery) {
+    const int64_t due_ms = DueMs(delivery);
+    if (IsDue(due_ms)) return true;
+    next_ms = std::min(next_ms, due_ms);
+    return false;
+  };
   int budget = options_.deliveries_per_turn;
-  for (v1::Alert& alert : book_->Pending()) {
+  const auto alerts_max = static_cast<size_t>(budget);
+  std::vector<v1::Alert> alerts = book_->Due(alerts_max, due);
+  for (v1::Alert& alert : alerts) {
     for (v1::AlertDelivery& delivery : *alert.mutable_deliveries()) {
       if (delivery.state() != kPending) continue;
-      int64_t due_ms = delivery.next_attempt_ms();
-      {
-        const std::lock_guard lock(mutex_);
-        due_ms = std::max(due_ms, sinks_[delivery.sink()].resume_ms);
-        if (stopping_) return next_ms;
-      }
+      if (stopping()) return next_ms;
+      // Asked again: its sink may have failed since.
+      if (!due(delivery)) continue;
       const int64_t now_ms = parts_.clock.WallMs();
-      // A clock that was set back must not hold an alert up for longer than a retry.
-      if (due_ms > now_ms && due_ms - now_ms <= options_.retry_max_ms) {
-        next_ms = std::min(next_ms, due_ms);
-      } else if (budget == 0) {
-        return now_ms;
-      } else {
-        --budget;
-        if (!DeliverOne(alert, delivery)) return now_ms + options_.retry_first_ms;
-        if (delivery.state() == kPending) next_ms = std::min(next_ms, delivery.next_attempt_ms());
-      }
+      if (budget-- == 0) return now_ms;
+      if (!DeliverOne(alert, delivery)) return now_ms + options_.retry_first_ms;
+      if (delivery.state() == kPending) next_ms = std::min(next_ms, delivery.next_attempt_ms());
     }
   }
-  return next_ms;
+  // As many as were asked for: there may be more.
+  return alerts.size() == alerts_max ? parts_.clock.WallMs() : next_ms;
 }
 
 Result<v1::TestAlertSinkResponse> Alerts::Test(const v1::TestAlertSinkRequest& request) const {

@@ -1,8 +1,10 @@
 #include "controlplane/api/admin_rpcs.h"
 
+#include <atomic>
 #include <string>
 #include <utility>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "controlplane/api/roles.h"
 
@@ -51,11 +53,21 @@ v1::Violations Fitting(const std::vector<v1::Violation>& all) {
   return some;
 }
 
-// What changes something, and what was refused: who, what, how it ended. Resources have their own
-// audit in the revisions; tokens, backups and retirements have this line only.
+// What changes something: who, what, how it ended. Resources have their own audit in the
+// revisions; tokens, backups and retirements have this line only.
 void LogCall(const Caller& caller, std::string_view method, std::string_view outcome) {
   if (RoleFor(method) == v1::ROLE_VIEWER) return;
   log::Info("admin call", {{"method", method}, {"author", caller.name}, {"outcome", outcome}});
+}
+
+// A call without a good token, or without the role for it. Of guesses at tokens one line a second.
+void LogDenied(std::string_view method, const grpc::ServerContext& context,
+               const Refusal& refusal) {
+  static std::atomic<int64_t> last_second = 0;
+  const int64_t second = SystemClock().MonotonicNs() / 1'000'000'000;
+  if (refusal.kind != Refusal::Kind::kDenied && last_second.exchange(second) == second) return;
+  log::Warn("admin call denied",
+            {{"method", method}, {"peer", context.peer()}, {"why", refusal.message}});
 }
 
 grpc::Status StatusOf(const Refusal& refusal, std::string_view method,
@@ -105,7 +117,10 @@ template <typename Response, typename Call>
 grpc::Status AdminRpcs::Serve(grpc::ServerContext* context, std::string_view method,
                               Response* response, Call&& call) const {
   const Outcome<Caller> caller = Admit(*context, method);
-  if (!caller) return StatusOf(caller.error(), method, *context);
+  if (!caller) {
+    LogDenied(method, *context, caller.error());
+    return StatusOf(caller.error(), method, *context);
+  }
   auto outcome = std::forward<Call>(call)(*caller);
   LogCall(*caller, method, outcome ? "ok" : "refused");
   if (!outcome) return StatusOf(Refusal(std::move(outcome).error()), method, *context);

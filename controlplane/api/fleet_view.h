@@ -13,8 +13,11 @@ namespace spillway::api {
 // All three may be called from many threads at once.
 struct FleetView {
   std::function<v1::ListFleetResponse()> list;
-  // Blocks until every connected data plane runs `revision` or newer, or the time is over.
-  std::function<v1::WaitActiveResponse(int64_t revision, int64_t timeout_ms)> wait_active;
+  // Blocks until every connected data plane runs `revision` or newer or has refused it, the time is
+  // over, or `cancelled`, asked twice a second, says so.
+  std::function<v1::WaitActiveResponse(int64_t revision, int64_t timeout_ms,
+                                       const std::function<bool()>& cancelled)>
+      wait_active;
   std::function<Result<v1::RetireInstanceResponse>(const v1::RetireInstanceRequest&)> retire;
 };
 

@@ -10,6 +10,7 @@
 #include "common/config/resource.h"
 #include "common/crypto/sha256.h"
 #include "common/ids.h"
+#include "common/utc.h"
 #include "controlplane/api/change_set.h"
 
 namespace spillway::api {
@@ -119,19 +120,26 @@ Outcome<void> MayRotate(const v1::Key& key) {
   return {};
 }
 
-// The new one first; the former ones as long as their own and this grace allow.
-void PutInFront(v1::Key& key, const NewSecret& minted, int64_t now_ms, int64_t grace_ms) {
+// The new one first; the former ones as long as their own and this grace allow. kNotNow when that
+// would be too many: none that was promised to work is ended before its time.
+Outcome<void> PutInFront(v1::Key& key, const NewSecret& minted, int64_t now_ms, int64_t grace_ms) {
   const std::vector<v1::KeySecret> former(key.secrets().begin(), key.secrets().end());
   key.clear_secrets();
   *key.add_secrets() = Stored(minted);
   for (const v1::KeySecret& secret : former) {
     const int64_t own_end = secret.not_after_ms() == 0 ? INT64_MAX : secret.not_after_ms();
     const int64_t end = std::min(own_end, now_ms + grace_ms);
-    if (end <= now_ms || key.secrets_size() == kSecretsMax) continue;
+    if (end <= now_ms) continue;
     v1::KeySecret& kept = *key.add_secrets();
     kept = secret;
     kept.set_not_after_ms(end);
   }
+  if (key.secrets_size() <= kSecretsMax) return {};
+  return Refuse(Refusal::Kind::kNotNow,
+                PlaceOfKey(key.name()) + " has " + std::to_string(former.size()) +
+                    " secrets that work, the oldest until " +
+                    FormatUtc(former.back().not_after_ms()) +
+                    ": rotate again then, or with `--grace 0s`, which ends them all at once");
 }
 
 v1::KeySecretResponse Answer(const v1::Key& key, const NewSecret& minted, int64_t revision) {
@@ -170,14 +178,15 @@ Outcome<v1::KeySecretResponse> KeyService::Rotate(const v1::RotateKeyRequest& re
   }
   const NewSecret minted = MintApiKey();
   v1::Key rotated;
-  SW_TRY(const v1::ApplyResponse applied,
-         writer_.Commit({.author = author, .summary = "rotated " + PlaceOfKey(request.name())},
-                        [&](const State& state) -> Outcome<ChangeSet> {
-                          SW_TRY(rotated, NeedKey(state, request.name()));
-                          SW_CHECK(MayRotate(rotated));
-                          PutInFront(rotated, minted, clock_.WallMs(), request.grace_ms());
-                          return Changed(state, rotated);
-                        }));
+  SW_TRY(
+      const v1::ApplyResponse applied,
+      writer_.Commit({.author = author, .summary = "rotated " + PlaceOfKey(request.name())},
+                     [&](const State& state) -> Outcome<ChangeSet> {
+                       SW_TRY(rotated, NeedKey(state, request.name()));
+                       SW_CHECK(MayRotate(rotated));
+                       SW_CHECK(PutInFront(rotated, minted, clock_.WallMs(), request.grace_ms()));
+                       return Changed(state, rotated);
+                     }));
   return Answer(rotated, minted, applied.revision());
 }
 

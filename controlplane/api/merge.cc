@@ -80,9 +80,10 @@ class Merge {
           MakeViolation(place.resource, place.field, secret.reference(), std::move(allowed)));
     };
     if (missing) {
-      refuse(
-          "must arrive with its value: `spillway apply` resolves it where it runs, "
-          "`spillway secrets set` sets one by hand");
+      refuse(place.resource.starts_with("provider/")
+                 ? "must arrive with its value: `spillway apply` resolves it where it runs, "
+                   "`spillway secrets set` sets one by hand"
+                 : "must arrive with its value: `spillway apply` resolves it where it runs");
     } else if (!value.empty()) {
       const Result<void> good = config::CheckCredentialText(value.Reveal());
       if (!good) return refuse(good.error().message);

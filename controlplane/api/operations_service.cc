@@ -11,14 +11,6 @@ namespace spillway::api {
 namespace {
 
 constexpr int64_t kWaitMsMax = 600'000;
-constexpr int64_t kWaitStepMs = 500;
-
-// Nobody is left to wait for: who is behind has refused the revision.
-bool IsSettled(const v1::WaitActiveResponse& answer, int64_t revision) {
-  return std::ranges::all_of(answer.behind(), [revision](const v1::Instance& instance) {
-    return instance.nack_revision() >= revision;
-  });
-}
 
 bool IsBearer(std::string_view scheme) {
   constexpr std::string_view kBearer = "bearer ";
@@ -39,15 +31,11 @@ Outcome<v1::WaitActiveResponse> OperationsService::WaitActive(
                                                 std::to_string(request.revision()) +
                                                 "; the current one is " + std::to_string(current));
   }
-  const int64_t timeout_ms = std::clamp<int64_t>(request.timeout_ms(), 0, kWaitMsMax);
-  const int64_t end_ns = parts_.clock.MonotonicNs() + timeout_ms * 1'000'000;
-  int64_t left_ms = timeout_ms;
-  while (true) {
-    v1::WaitActiveResponse answer =
-        parts_.fleet.wait_active(request.revision(), std::min(left_ms, kWaitStepMs));
-    left_ms = (end_ns - parts_.clock.MonotonicNs()) / 1'000'000;
-    if (IsSettled(answer, request.revision()) || left_ms <= 0 || cancelled()) return answer;
+  if (request.timeout_ms() < 0 || request.timeout_ms() > kWaitMsMax) {
+    return RefuseInvalid({MakeViolation("", "timeout_ms", std::to_string(request.timeout_ms()),
+                                        "must be between 0 and 10m")});
   }
+  return parts_.fleet.wait_active(request.revision(), request.timeout_ms(), cancelled);
 }
 
 Outcome<v1::RetireInstanceResponse> OperationsService::Retire(

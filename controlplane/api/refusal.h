@@ -12,7 +12,7 @@
 namespace spillway::api {
 
 // Why the admin API did not do what it was asked: a value that becomes a gRPC status in exactly one
-// place (admin_server.cc). `message` is one line that a person can act on; it never holds a secret.
+// place (admin_rpcs.cc). `message` is one line that a person can act on; it never holds a secret.
 struct Refusal {
   enum class Kind : uint8_t {
     kInvalid,          // INVALID_ARGUMENT; `violations` say what and where

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "controlplane/budgets/lease_tables.h"
+#include "controlplane/budgets/nanos_sum.h"
 #include "controlplane/ledger/keys.h"
 
 namespace spillway {
@@ -12,12 +13,6 @@ namespace {
 
 constexpr size_t kChargesMax = 64;        // accounts of one event; a data plane names 24 at most
 constexpr size_t kSettledKept = 200'000;  // totals remembered, about 40 MB
-
-Nanos Sum(Nanos a, Nanos b) {
-  Nanos sum = 0;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
-  return b > 0 ? INT64_MAX : INT64_MIN;
-}
 
 }  // namespace
 
@@ -54,12 +49,17 @@ Result<void> AccountCharges::Charge(const v1::Account& account, std::string_view
   std::string key = LeaseKey(account, holder);
   auto at = pending_.find(key);
   if (at == pending_.end()) {
+    // What it spent is in the roll-ups, from which the budget starts should it come (back).
+    if (!settled_.contains(key) && !book_.Knows(account.budget_id())) {
+      ++refused_;
+      return {};
+    }
     SW_TRY(const Nanos settled, SettledSoFar(key));
     Pending pending{.holder = std::string(holder), .account = account, .settled = settled};
     at = pending_.emplace(std::move(key), std::move(pending)).first;
   }
-  at->second.settled = Sum(at->second.settled, delta);
-  at->second.delta = Sum(at->second.delta, delta);
+  at->second.settled = SaturatingSum(at->second.settled, delta);
+  at->second.delta = SaturatingSum(at->second.delta, delta);
   return {};
 }
 
@@ -111,6 +111,9 @@ Result<void> AccountCharges::Retire(std::string_view instance, bool free_leases)
 }
 
 void AccountCharges::Write(WriteBatch& batch) {
+  if (!young_.empty()) {
+    for (const std::string& id : young_.DropGrown(clock_.MonotonicNs())) PutSeed(batch, id, {});
+  }
   for (const auto& [key, pending] : pending_) PutCharge(batch, key, pending.settled);
   for (const auto& [number, notice] : notices_) PutNotice(batch, number, notice);
   if (!parts_changed_) return;
@@ -139,7 +142,6 @@ void AccountCharges::Committed() {
   pending_.clear();
   if (std::exchange(parts_changed_, false)) TakeReady(news);
   young_.Committed();
-  if (!young_.empty()) young_.DropGrown(clock_.MonotonicNs());
   if (!news.empty()) book_.Commit(news);
 }
 

@@ -39,7 +39,8 @@ class AccountCharges final : public ChargeSink {
   void Seed(std::span<const LeaseAccountRow> before, WriteBatch& batch);
   YoungBudgets& young() { return young_; }
 
-  // Charges left out: names that cannot be an account's, or too many in one event.
+  // Charges left out: names that cannot be an account's, or of a budget that nobody knows, or too
+  // many in one event.
   int64_t refused() const { return refused_; }
 
  private:

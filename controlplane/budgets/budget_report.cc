@@ -1,6 +1,7 @@
 #include "controlplane/budgets/budget_report.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "controlplane/budgets/overshoot.h"
@@ -139,7 +140,14 @@ v1::BudgetAccount BudgetReport::AccountOf(const v1::Budget& budget,
 std::vector<LeaseAccountFigures> BudgetReport::Page(const std::string& budget_id,
                                                     const std::string& after, int max) const {
   std::vector<LeaseAccountFigures> page;
-  book_.Read([&](const LeaseKeeper& keeper) { page = keeper.List(budget_id, after, max); });
+  std::string from = after.empty() ? after : after + '\0';  // the first subject behind it
+  do {
+    LeaseAccountPage part;
+    const int wanted = max - static_cast<int>(page.size());
+    book_.Read([&](const LeaseKeeper& keeper) { part = keeper.List(budget_id, from, wanted); });
+    std::ranges::move(part.accounts, std::back_inserter(page));
+    from = std::move(part.next);
+  } while (!from.empty() && static_cast<int>(page.size()) < max);
   return page;
 }
 

@@ -7,8 +7,35 @@
 #include "common/log.h"
 #include "controlplane/budgets/count_before.h"
 #include "controlplane/budgets/lease_tables.h"
+#include "controlplane/budgets/nanos_sum.h"
 
 namespace spillway {
+namespace {
+
+v1::StoredSeed SeedOf(const BudgetStart& start) {
+  v1::StoredSeed seed;
+  seed.mutable_youth()->set_window_start_s(start.window.start_s);
+  seed.mutable_youth()->set_window_end_s(start.window.end_s);
+  for (const auto& [key, reserved] : start.outstanding) {
+    v1::StoredOutstanding& one = *seed.mutable_youth()->add_outstanding();
+    one.set_open_key(key);
+    one.set_reserved(reserved);
+  }
+  return seed;
+}
+
+// Without those that were settled since: their difference is charged.
+Result<std::unordered_map<std::string, Nanos>> StillOpen(const Store& store,
+                                                         const v1::StoredYouth& youth) {
+  std::unordered_map<std::string, Nanos> open;
+  for (const v1::StoredOutstanding& one : youth.outstanding()) {
+    SW_TRY(const auto attempt, store.Get(Table::kLedgerOpen, one.open_key()));
+    if (attempt && attempt->starts_with('O')) open.emplace(one.open_key(), one.reserved());
+  }
+  return open;
+}
+
+}  // namespace
 
 std::vector<v1::Budget> ConfiguredBudgets(const ConfigStore& config) {
   std::vector<v1::Budget> budgets;
@@ -52,7 +79,29 @@ Result<void> BudgetRoster::Follow() {
   return followed;
 }
 
+Result<void> BudgetRoster::ResumeYoung() {
+  if (resumed_) return {};
+  SW_CHECK(parts_.ledger.WhileQuiet([&]() -> Result<void> {
+    std::vector<YoungBudgets::Young> resumed;
+    for (v1::Budget& budget : ConfiguredBudgets(parts_.config)) {
+      SW_TRY(const v1::StoredSeed seed, ReadSeed(parts_.store, budget.id()));
+      if (!seed.has_youth()) continue;
+      SW_TRY(auto outstanding, StillOpen(parts_.store, seed.youth()));
+      resumed.push_back({.budget = std::move(budget),
+                         .window = {.start_s = seed.youth().window_start_s(),
+                                    .end_s = seed.youth().window_end_s()},
+                         .until_ns = parts_.clock.MonotonicNs() + kYoungNs,
+                         .outstanding = std::move(outstanding)});
+    }
+    for (YoungBudgets::Young& young : resumed) parts_.charges.young().Add(std::move(young));
+    return {};
+  }));
+  resumed_ = true;
+  return {};
+}
+
 Result<void> BudgetRoster::FollowLocked() {
+  SW_CHECK(ResumeYoung());
   std::set<std::string> named;
   std::vector<v1::Budget> fresh;
   for (v1::Budget& budget : ConfiguredBudgets(parts_.config)) {
@@ -80,7 +129,7 @@ Result<void> BudgetRoster::Count(std::span<const v1::Budget> fresh) {
     WriteBatch batch;
     for (size_t i = 0; i < fresh.size(); ++i) {
       SW_CHECK(LeaveOutKnown(fresh[i], starts[i].before));
-      PutSeed(batch, fresh[i].id(), now_ms);
+      PutSeed(batch, fresh[i].id(), SeedOf(starts[i]));
       parts_.charges.Seed(starts[i].before, batch);
     }
     SW_CHECK(parts_.store.Write(std::move(batch)));
@@ -104,12 +153,16 @@ Result<void> BudgetRoster::LeaveOutKnown(const v1::Budget& budget,
                                          std::vector<LeaseAccountRow>& before) {
   if (budget.window() == v1::WINDOW_ROLLING) return {};
   for (LeaseAccountRow& row : before) {
+    v1::Account account;
+    account.set_budget_id(row.budget_id);
+    account.set_subject(row.subject);
+    account.set_window_start_s(row.window_start_s);
     Nanos settled = 0;
-    parts_.book.Read(
-        [&](const LeaseKeeper& keeper) { settled = keeper.Settled(row.budget_id, row.subject); });
+    parts_.book.Read([&](const LeaseKeeper& keeper) { settled = keeper.Settled(account); });
     if (settled == 0) continue;
     SW_TRY(const Nanos seeded, ReadCharge(parts_.store, LeaseKey(row)));
-    row.settled = std::max<Nanos>(seeded, row.settled - (settled - seeded));
+    const Nanos charged = SaturatingSum(settled, -seeded);
+    row.settled = std::max<Nanos>(seeded, SaturatingSum(row.settled, -charged));
   }
   return {};
 }

@@ -52,6 +52,9 @@ class BudgetRoster {
   // most, unless configured otherwise).
   static constexpr int64_t kYoungNs = int64_t{15} * 60 * 1'000'000'000;
   Result<void> FollowLocked();
+  // Those that were young when the last process ended are young again: what ended meanwhile is
+  // yet to come.
+  Result<void> ResumeYoung();
   Result<void> Count(std::span<const v1::Budget> fresh);
   Result<void> LeaveOutKnown(const v1::Budget& budget, std::vector<LeaseAccountRow>& before);
   Result<void> Forget(const std::string& budget_id);
@@ -59,6 +62,7 @@ class BudgetRoster {
   const Parts parts_;
   std::mutex mutex_;                                    // one Follow at a time
   std::unordered_map<std::string, BudgetTerms> known_;  // by id, as the book has them
+  bool resumed_ = false;
   std::atomic<bool> behind_{false};
 };
 

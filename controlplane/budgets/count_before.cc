@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "controlplane/budgets/nanos_sum.h"
 #include "controlplane/budgets/scope_match.h"
 #include "controlplane/budgets/young_budgets.h"
 #include "controlplane/ledger/keys.h"
@@ -55,7 +56,8 @@ struct Counting {
     // Cheap for all but rolling ones: every time that gets here lies in the one window.
     const bool rolling = budget.window() == v1::WINDOW_ROLLING;
     const int64_t start_s = rolling ? WindowStartOf(budget, time_ms) : span.start_s;
-    spent[{std::string(*subject), start_s}] += nanos;
+    Nanos& sum = spent[{std::string(*subject), start_s}];
+    sum = SaturatingSum(sum, nanos);
     return true;
   }
 
@@ -110,6 +112,13 @@ Result<void> AddEvents(const Store& store, std::vector<Counting>& countings) {
       });
 }
 
+// A budget that came back: the attempt's own account of it has the money.
+bool Names(const v1::Started& started, const v1::Budget& budget) {
+  return std::ranges::any_of(started.accounts(), [&](const v1::Account& account) {
+    return account.budget_id() == budget.id();
+  });
+}
+
 Result<void> AddOpen(const Store& store, std::vector<Counting>& countings) {
   return store.Scan(Table::kLedgerOpen, {}, {}, [&](std::string_view key, std::string_view value) {
     v1::UsageRecord record;
@@ -118,7 +127,7 @@ Result<void> AddOpen(const Store& store, std::vector<Counting>& countings) {
       return true;
     const Nanos reserved = std::max<Nanos>(record.started().reserved_nanos(), 0);
     for (Counting& counting : countings) {
-      if (!counting.Runs(record.time_ms())) continue;
+      if (!counting.Runs(record.time_ms()) || Names(record.started(), counting.budget)) continue;
       if (counting.Add(record.started().attribution(), record.time_ms(), reserved))
         counting.outstanding.emplace(key, reserved);
     }

@@ -7,8 +7,10 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "controlplane/budgets/lease_rows.h"
+#include "controlplane/budgets/nanos_sum.h"
 
 namespace spillway {
 
@@ -28,6 +30,7 @@ struct KnownHolder {
   std::optional<v1::LeaseRequest> pending;
   int64_t pending_ms = 0;
   uint64_t pending_order = 0;
+  std::vector<LeasePool*> lacks;  // the pools that list it as lacking
   boost::unordered_flat_set<std::pair<LeasePool*, int64_t>> accounts;
 
   bool MayBeGranted() const { return !row.closed && !row.tombstoned; }
@@ -52,8 +55,8 @@ struct LeaseWindow {
   WindowSpan span;
   int checked_version = 0;  // of the budget's terms, by which `valid` was found
   bool valid = false;       // the start is one of this budget's windows
-  Nanos exposure = 0;       // X, kept current
-  Nanos settled = 0;
+  NanosSum exposure;        // X, kept current
+  NanosSum settled;
   boost::unordered_node_map<KnownHolder*, LeaseEntry> entries;
 };
 
@@ -72,12 +75,13 @@ struct LeasePool {
   // again.
   mutable bool rolling_stale = true;
   mutable int64_t rolling_bucket_s = 0;
-  mutable Nanos rolling_exposure = 0;
+  mutable NanosSum rolling_exposure;
 };
 
 struct KnownBudget {
   BudgetTerms terms;
-  bool known = false;  // false: not in the configuration (any more)
+  bool known = false;   // false: not in the configuration (any more)
+  bool raised = false;  // its raise has not been seen to end
   int version = 1;
   std::map<std::string, LeasePool, std::less<>> pools;
 };

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <mutex>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -14,9 +15,10 @@ namespace spillway {
 namespace {
 
 constexpr size_t kHintsMax = 1'000'000;
-constexpr size_t kUsesAtOnce = 64;  // under the lock that every grant waits for
+constexpr int kUsesAtOnce = 64;  // under the lock that every grant waits for
 constexpr size_t kHeardMax = 100'000;
 constexpr size_t kChangedMax = 200'000;
+constexpr int64_t kDayMs = 86'400'000;
 
 template <typename T>
 void Append(std::vector<T>& to, std::vector<T>&& from) {
@@ -45,16 +47,13 @@ void KeepGranted(LeaseEffects& effects) {
 }
 
 BudgetUse UseOf(const std::string& budget_id, const LeaseAccountFigures& figures) {
-  Nanos used = 0;
-  for (const LeaseHolderFigures& holder : figures.holders) used += holder.spent + holder.reserved;
   const bool ends = figures.resets_at_s != INT64_MAX;
   return {.budget_id = budget_id,
           .subject = figures.subject,
           .window_start_s = figures.window.start_s,
           .window_end_s = ends ? figures.resets_at_s : 0,
           .limit = figures.limit,
-          .settled = figures.settled,
-          .outstanding = std::max<Nanos>(0, used - figures.settled)};
+          .settled = figures.settled};
 }
 
 }  // namespace
@@ -83,7 +82,7 @@ struct LeaseBook::Rep {
   std::function<void()> wake;
   bool restored = false;  // the gate is to be shut with the first epoch
   std::vector<std::pair<int64_t, v1::ClosedPart>> waiting_parts;
-  std::set<std::pair<std::string, std::string>> changed;  // budget id, subject
+  std::set<std::tuple<std::string, std::string, int64_t>> changed;  // budget id, subject, window
 
   // The flusher's own: taken, and not on disk yet.
   LeaseEffects unwritten;
@@ -99,6 +98,28 @@ struct LeaseBook::Rep {
   void NoteGrants(const std::vector<LeaseEffects::Outgoing>& grants);
 };
 
+namespace {
+
+// The window clock never goes back: a start under a wrong date is told at once, and at each start
+// from then on until the clocks are near each other again.
+void CheckClock(int64_t stored_ms, int64_t wall_ms) {
+  if (stored_ms - wall_ms > kDayMs) {
+    log::Fault(
+        "the window clock of budgets is ahead of this machine's: budgets count in windows to come, "
+        "and the clock falls back by 5 % at most. Set the machine's date right; if it is right, "
+        "restore a backup from before the wrong one, or wait",
+        {{"ahead_s", (stored_ms - wall_ms) / 1000}});
+  } else if (wall_ms - stored_ms > kDayMs) {
+    log::Fault(
+        "the window clock of budgets goes forward by more than a day. That is right after so long "
+        "a stop, or so long without a grant. Otherwise the machine's date is wrong: stop this "
+        "process, set the date, and restore a backup, because the clock does not go back",
+        {{"forward_s", (wall_ms - stored_ms) / 1000}});
+  }
+}
+
+}  // namespace
+
 LeaseBook::LeaseBook(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 LeaseBook::~LeaseBook() = default;
 
@@ -112,7 +133,10 @@ Result<std::unique_ptr<LeaseBook>> LeaseBook::Open(Store& store, const Clock& cl
   for (const BudgetTerms& budget : budgets)
     if (rep->counted.contains(budget.id)) terms.push_back(budget);
   rep->keeper.SetBudgets(terms);
-  if (stored.keeper) rep->keeper.Load(*stored.keeper);
+  if (stored.keeper) {
+    CheckClock(stored.keeper->time_ms, clock.WallMs());
+    rep->keeper.Load(*stored.keeper);
+  }
   for (const LeaseHolderRow& row : stored.holders) rep->keeper.Load(row);
   for (const LeaseAccountRow& row : stored.accounts) rep->keeper.Load(row);
   rep->keeper.Begin(0, clock.WallMs(), clock.MonotonicNs());
@@ -212,7 +236,8 @@ void LeaseBook::Rep::Charge(const LedgerNews& news) {
     } else {
       keeper.OnCharge(charge.holder, account, charge.delta);
     }
-    if (changed.size() < kChangedMax) changed.emplace(account.budget_id(), account.subject());
+    if (changed.size() < kChangedMax)
+      changed.emplace(account.budget_id(), account.subject(), account.window_start_s());
   }
   LeaseEffects effects = keeper.TakeEffects();
   KeepGranted(effects);
@@ -229,24 +254,26 @@ std::vector<BudgetUse> LeaseBook::TakeChanged(size_t max) {
   bool more = true;
   while (more && uses.size() < max) {
     const std::lock_guard lock(rep_->mutex);
-    for (size_t i = 0; i < kUsesAtOnce && uses.size() < max && !rep_->changed.empty(); ++i) {
-      const auto [budget_id, subject] =
+    for (int i = 0; i < kUsesAtOnce && uses.size() < max && !rep_->changed.empty(); ++i) {
+      const auto [budget_id, subject, start_s] =
           std::move(rep_->changed.extract(rep_->changed.begin()).value());
       if (!rep_->counted.contains(budget_id)) continue;
-      uses.push_back(UseOf(budget_id, rep_->keeper.Figures(budget_id, subject)));
+      uses.push_back(UseOf(budget_id, rep_->keeper.Figures(budget_id, subject, start_s)));
     }
     more = !rep_->changed.empty();
   }
   return uses;
 }
 
-std::vector<BudgetUse> LeaseBook::UsesOf(const std::string& budget_id, const std::string& after,
-                                         int max) const {
-  std::vector<BudgetUse> uses;
-  const std::lock_guard lock(rep_->mutex);
-  for (const LeaseAccountFigures& figures : rep_->keeper.List(budget_id, after, max))
-    uses.push_back(UseOf(budget_id, figures));
-  return uses;
+void LeaseBook::EachUse(const std::string& budget_id, int64_t ended_within_ms,
+                        const std::function<void(const BudgetUse&)>& tell) const {
+  LeaseAccountPage page;
+  do {
+    Read([&](const LeaseKeeper& keeper) {
+      page = keeper.List(budget_id, page.next, kUsesAtOnce, ended_within_ms);
+    });
+    for (const LeaseAccountFigures& figures : page.accounts) tell(UseOf(budget_id, figures));
+  } while (!page.next.empty());
 }
 
 void LeaseBook::Note(const v1::LeaseRequest& request) {
@@ -339,6 +366,11 @@ void LeaseBook::Count(const BudgetTerms& terms, std::span<const LeaseAccountRow>
 bool LeaseBook::Counted(const std::string& budget_id) const {
   const std::lock_guard lock(rep_->mutex);
   return rep_->counted.contains(budget_id);
+}
+
+bool LeaseBook::Knows(const std::string& budget_id) const {
+  const std::lock_guard lock(rep_->mutex);
+  return rep_->keeper.Knows(budget_id);
 }
 
 std::vector<std::string> LeaseBook::CountedIds() const {

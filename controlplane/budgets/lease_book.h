@@ -94,16 +94,21 @@ class LeaseBook {
   // A budget was counted: its earlier spend is in the store, in the ledger's table.
   void Count(const BudgetTerms& terms, std::span<const LeaseAccountRow> before);
   bool Counted(const std::string& budget_id) const;
+  // Configured, or with accounts from when it was.
+  bool Knows(const std::string& budget_id) const;
   std::vector<std::string> CountedIds() const;
   void Forget(const std::string& budget_id);
 
   // Called without a lock, from whoever changed something.
   void OnEffects(std::function<void()> wake);
-  // Accounts of running windows that the ledger charged since the last call, at most `max`.
+  // Accounts that the ledger charged since the last call, at most `max`, each with the figures of
+  // the window that was charged, running or over.
   std::vector<BudgetUse> TakeChanged(size_t max);
-  // Accounts of the running window, by subject, those behind `after`.
-  std::vector<BudgetUse> UsesOf(const std::string& budget_id, const std::string& after,
-                                int max) const;
+  // Tells every account of the running window, and of the one before when that ended less than
+  // `ended_within_ms` ago (rolling: only the running). Locked for a few at a time, and not while it
+  // tells.
+  void EachUse(const std::string& budget_id, int64_t ended_within_ms,
+               const std::function<void(const BudgetUse&)>& tell) const;
 
  private:
   struct Rep;

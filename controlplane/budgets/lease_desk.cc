@@ -281,15 +281,23 @@ void LeaseDesk::Collect(MetricsText& text) const {
   const Stats now = stats();
   bool gated = false;
   int64_t fleet = 0;
+  int64_t ahead_ms = 0;
+  int64_t unknown = 0;
   rep_->parts.book.Read([&](const LeaseKeeper& keeper) {
     gated = keeper.gated();
     fleet = keeper.fleet_size();
+    ahead_ms = keeper.time_ms() - rep_->parts.clock.WallMs();
+    unknown = keeper.unknown_accounts();
   });
   put("spillway_lease_requests_total", "counter", "Lease requests answered.", now.requests);
   put("spillway_lease_requests_refused_total", "counter",
       "Lease requests that are malformed, too large or of no known data plane.", now.refused);
   put("spillway_lease_requests_dropped_total", "counter",
       "Lease requests dropped because too many waited.", now.dropped);
+  put("spillway_lease_accounts_unknown_total", "counter",
+      "Accounts that data planes told of budgets that nobody knows.", unknown);
+  put("spillway_lease_clock_ahead_seconds", "gauge",
+      "By how much the window clock of budgets is ahead of this machine's.", ahead_ms / 1000);
   put("spillway_lease_requests_queued", "gauge", "Lease requests that wait.", now.queued);
   put("spillway_lease_grants_total", "counter", "Grants sent.", now.grants);
   put("spillway_lease_recalls_total", "counter", "Recalls sent.", now.recalls);

@@ -23,6 +23,10 @@ KnownBudget& LeaseKeeper::Rep::BudgetOf(std::string_view id) {
   return budget;
 }
 
+bool LeaseKeeper::Rep::Knows(std::string_view budget_id) const {
+  return budgets.contains(budget_id);
+}
+
 LeasePool& LeaseKeeper::Rep::PoolOf(std::string_view budget_id, std::string_view subject) {
   KnownBudget& budget = BudgetOf(budget_id);
   const auto found = budget.pools.find(subject);
@@ -91,21 +95,24 @@ void LeaseKeeper::Rep::OnRoster(KnownHolder& holder, std::string_view instance) 
 
 void LeaseKeeper::Rep::Moved(LeasePool& pool, int64_t start_s, LeaseWindow& window,
                              const LeaseEntry& before, const LeaseEntry& after) {
-  const Nanos change = after.Exposure() - before.Exposure();
-  window.exposure += change;
-  window.settled += after.settled - before.settled;
+  const auto move = [](NanosSum& sum, Nanos from, Nanos to) {
+    sum.Subtract(from);
+    sum.Add(to);
+  };
+  move(window.exposure, before.Exposure(), after.Exposure());
+  move(window.settled, before.settled, after.settled);
   if (pool.budget->terms.window == WindowKind::kRolling) {
     // Buckets behind the window count otherwise (only what is outstanding): summed again.
     const bool counted =
         start_s >= RollingFrom(pool.rolling_bucket_s, pool.budget->terms.rolling_hours) &&
         start_s <= pool.rolling_bucket_s;
     if (counted && !pool.rolling_stale) {
-      pool.rolling_exposure += change;
+      move(pool.rolling_exposure, before.Exposure(), after.Exposure());
     } else {
       pool.rolling_stale = true;
     }
   }
-  const bool frees = change < 0 && !pool.lacking.empty();
+  const bool frees = after.Exposure() < before.Exposure() && !pool.lacking.empty();
   if (frees && !std::exchange(pool.released, true)) released.push_back(&pool);
 }
 
@@ -126,7 +133,7 @@ void LeaseKeeper::Rep::CheckWindow(const LeasePool& pool, int64_t start_s,
 
 Nanos LeaseKeeper::Rep::LimitOf(const KnownBudget& budget) const {
   const bool raised = budget.terms.raise_until_ms > TimeMs();
-  return budget.terms.limit + (raised ? budget.terms.raise : 0);
+  return raised ? SaturatingSum(budget.terms.limit, budget.terms.raise) : budget.terms.limit;
 }
 
 int64_t LeaseKeeper::Rep::CurrentStart(const KnownBudget& budget) const {
@@ -135,17 +142,19 @@ int64_t LeaseKeeper::Rep::CurrentStart(const KnownBudget& budget) const {
 }
 
 // Rolling: the window that ends with that bucket.
-Nanos LeaseKeeper::Rep::RollingSum(const LeasePool& pool, int64_t bucket_s) const {
+NanosSum LeaseKeeper::Rep::RollingSum(const LeasePool& pool, int64_t bucket_s) const {
   const int64_t from_s = RollingFrom(bucket_s, pool.budget->terms.rolling_hours);
-  Nanos sum = 0;
+  NanosSum sum;
   for (const auto& [start_s, window] : pool.windows) {
     if (start_s > bucket_s) break;
     if (start_s >= from_s) {
-      sum += window.exposure;
+      sum.Add(window.exposure);
       continue;
     }
     for (const auto& [holder, entry] : window.entries) {
-      if (holder->MayBeGranted()) sum += entry.Exposure() - entry.settled;
+      if (!holder->MayBeGranted()) continue;
+      sum.Add(entry.Exposure());
+      sum.Subtract(entry.settled);
     }
   }
   return sum;
@@ -155,24 +164,25 @@ Nanos LeaseKeeper::Rep::RollingSum(const LeasePool& pool, int64_t bucket_s) cons
 // outstanding of older ones, since a call that was admitted then may yet be charged.
 Nanos LeaseKeeper::Rep::RollingExposure(const LeasePool& pool) const {
   const int64_t bucket = CurrentStart(*pool.budget);
-  if (!pool.rolling_stale && bucket == pool.rolling_bucket_s) return pool.rolling_exposure;
-  pool.rolling_exposure = RollingSum(pool, bucket);
-  pool.rolling_bucket_s = bucket;
-  pool.rolling_stale = false;
-  return pool.rolling_exposure;
+  if (pool.rolling_stale || bucket != pool.rolling_bucket_s) {
+    pool.rolling_exposure = RollingSum(pool, bucket);
+    pool.rolling_bucket_s = bucket;
+    pool.rolling_stale = false;
+  }
+  return pool.rolling_exposure.value();
 }
 
 Nanos LeaseKeeper::Rep::ExposureOf(const LeasePool& pool, int64_t start_s) const {
   if (pool.budget->terms.window == WindowKind::kRolling) return RollingExposure(pool);
   const auto found = pool.windows.find(start_s);
-  return found == pool.windows.end() ? 0 : found->second.exposure;
+  return found == pool.windows.end() ? 0 : found->second.exposure.value();
 }
 
 Nanos LeaseKeeper::Rep::RemainderOf(const LeasePool& pool, int64_t start_s) const {
   Nanos exposure = ExposureOf(pool, start_s);
   // One that waits in a bucket just over: the window that ended with it must hold, too.
   if (pool.budget->terms.window == WindowKind::kRolling && start_s < pool.rolling_bucket_s) {
-    exposure = std::max(exposure, RollingSum(pool, start_s));
+    exposure = std::max(exposure, RollingSum(pool, start_s).value());
   }
   return LimitOf(*pool.budget) - exposure;
 }
@@ -182,12 +192,12 @@ Nanos LeaseKeeper::Rep::RecallableOf(const LeasePool& pool, int64_t start_s,
                                      const KnownHolder* but) const {
   const auto found = pool.windows.find(start_s);
   if (found == pool.windows.end()) return 0;
-  Nanos sum = 0;
+  NanosSum sum;
   for (const auto& [holder, entry] : found->second.entries) {
     if (holder == but || entry.final) continue;
-    sum += entry.Exposure() - std::max(entry.settled, entry.reported);
+    sum.Add(entry.Exposure() - std::max(entry.settled, entry.reported));
   }
-  return sum;
+  return sum.value();
 }
 
 // The part of it that somebody may yet give back: who is gone, or silent, gives nothing. Never too
@@ -196,17 +206,17 @@ Nanos LeaseKeeper::Rep::RecallableOf(const LeasePool& pool, int64_t start_s,
 Nanos LeaseKeeper::Rep::ElsewhereOf(const LeasePool& pool, int64_t start_s,
                                     const KnownHolder* but) const {
   const bool rolling = pool.budget->terms.window == WindowKind::kRolling;
-  Nanos sum = 0;
+  NanosSum sum;
   for (const auto& [window_start_s, window] : pool.windows) {
     if (window_start_s != start_s && !rolling) continue;
     for (const auto& [holder, entry] : window.entries) {
       const bool mine = holder == but && window_start_s == start_s;
       const bool there = holder->MayBeGranted() && TimeMs() - holder->heard_ms <= options.live_ms;
       if (mine || entry.final || !there) continue;
-      sum += entry.Exposure() - std::max(entry.settled, entry.reported);
+      sum.Add(entry.Exposure() - std::max(entry.settled, entry.reported));
     }
   }
-  return sum;
+  return sum.value();
 }
 
 }  // namespace spillway

@@ -62,6 +62,7 @@ void LeaseKeeper::Advance(int64_t wall_ms, int64_t monotonic_ns) {
                           elapsed_us % 1000 * rep.options.slew_per_mille / 1000;
   const int64_t wanted_us = wall_ms * 1000 - rep.time_us;
   rep.time_us += std::clamp(wanted_us, elapsed_us - slew_us, elapsed_us + slew_us);
+  if (rep.TimeMs() >= rep.raise_ends_ms) rep.EndRaises();
 }
 
 int64_t LeaseKeeper::time_ms() const { return rep_->TimeMs(); }
@@ -80,6 +81,22 @@ void LeaseKeeper::SetBudget(const BudgetTerms& terms) {
     if (!pool.lacking.empty() && !std::exchange(pool.released, true)) rep.released.push_back(&pool);
   }
   rep.RetryReleased();
+  rep.NoteRaise(budget);
+  rep.RecallExcess(budget);
+}
+
+void LeaseKeeper::Rep::NoteRaise(KnownBudget& budget) {
+  budget.raised = budget.terms.raise > 0 && budget.terms.raise_until_ms > TimeMs();
+  if (budget.raised) raise_ends_ms = std::min(raise_ends_ms, budget.terms.raise_until_ms);
+}
+
+void LeaseKeeper::Rep::EndRaises() {
+  raise_ends_ms = INT64_MAX;
+  for (auto& [id, budget] : budgets) {
+    if (!budget.raised) continue;
+    NoteRaise(budget);
+    if (!budget.raised && budget.known) RecallExcess(budget);
+  }
 }
 
 void LeaseKeeper::RemoveBudget(std::string_view id) {
@@ -122,12 +139,16 @@ void LeaseKeeper::OnHolder(std::string_view holder, std::string_view instance) {
 
 void LeaseKeeper::OnCharge(std::string_view holder_id, const v1::Account& account, Nanos delta) {
   Rep& rep = *rep_;
-  if (holder_id.empty() || account.budget_id().empty()) return;
+  if (holder_id.empty()) return;
   KnownHolder& holder = rep.HolderOf(holder_id);
   rep.OnRoster(holder, {});
+  if (!rep.Knows(account.budget_id())) {
+    ++rep.unknown_accounts;
+    return;
+  }
   LeasePool& pool = rep.PoolOf(account.budget_id(), account.subject());
   rep.Update(pool, account.window_start_s(), holder,
-             [&](LeaseEntry& entry) { entry.settled += delta; });
+             [&](LeaseEntry& entry) { entry.settled = SaturatingSum(entry.settled, delta); });
   rep.RetryReleased();
 }
 
@@ -145,6 +166,10 @@ void LeaseKeeper::OnClosed(std::string_view holder_id, const v1::Closed& closed)
   rep.DropPending(holder);
   for (const v1::AccountCharge& charge : closed.accounts()) {
     const v1::Account& account = charge.account();
+    if (!rep.Knows(account.budget_id())) {
+      ++rep.unknown_accounts;
+      continue;
+    }
     LeasePool& pool = rep.PoolOf(account.budget_id(), account.subject());
     rep.Update(pool, account.window_start_s(), holder, [&](LeaseEntry& entry) {
       entry.final = std::max({Nanos{0}, charge.charged(), entry.final.value_or(0)});

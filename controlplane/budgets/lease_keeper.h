@@ -50,7 +50,8 @@ class LeaseKeeper {
   int64_t time_ms() const;
 
   // --- Budgets: all of them. Accounts of one that is gone keep their figures and are granted
-  // nothing.
+  // nothing; those of one that nobody knows are left out. A limit below what is out, by an edit or
+  // because a raise ended, recalls what is idle.
   void SetBudgets(std::span<const BudgetTerms> budgets);
   void SetBudget(const BudgetTerms& budget);
   void RemoveBudget(std::string_view id);
@@ -95,14 +96,25 @@ class LeaseKeeper {
 
   // --- For people and metrics.
   LeaseAccountFigures Figures(std::string_view budget_id, std::string_view subject) const;
-  // Subjects of a budget with an account in its current window, after `after_subject`, sorted.
-  std::vector<LeaseAccountFigures> List(std::string_view budget_id, std::string_view after_subject,
-                                        int max) const;
+  // The same of the window that began then, running or over. Rolling: of the running one, or when
+  // that hour counts no more, of the last one in which it did.
+  LeaseAccountFigures Figures(std::string_view budget_id, std::string_view subject,
+                              int64_t window_start_s) const;
+  // Subjects of a budget with an account in its current window, or in the one before when that
+  // ended less than `ended_within_ms` ago (rolling: only the current), from `from_subject` on. At
+  // most `max` of them, and fewer after a thousand that have none.
+  LeaseAccountPage List(std::string_view budget_id, std::string_view from_subject, int max,
+                        int64_t ended_within_ms = 0) const;
   // X(b, w): what may have been spent, or may still be, of one window (rolling: of one bucket).
   // Cheap.
   Nanos Exposure(const v1::Account& account) const;
-  // Settled spend of one account in its current window, for alerts: cheap.
-  Nanos Settled(std::string_view budget_id, std::string_view subject) const;
+  // What all holders settled of one window (rolling: of one bucket), with what it was seeded with.
+  // Cheap.
+  Nanos Settled(const v1::Account& account) const;
+  // Configured, or with accounts from when it was.
+  bool Knows(std::string_view budget_id) const;
+  // Accounts left out because nobody knows their budget, counted as often as they were told.
+  int64_t unknown_accounts() const;
   int64_t fleet_size() const;
   std::vector<LeaseHolderRow> Holders() const;
 

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -28,16 +31,23 @@ struct LeaseKeeper::Rep {
     bool open = false;     // may be granted from
     bool stocked = false;  // stock may be given: its window is not over
     bool lacking = false;
+    Nanos Deficit() const { return std::max<Nanos>(0, SaturatingSum(needed, -credit)); }
   };
   struct Serving {
     KnownHolder* holder;
     std::vector<Line> lines;
     boost::unordered_flat_map<LeaseEntry*, size_t> by_entry;
+    // Accounts of budgets that nobody knows: budget id, subject, start. They point into the
+    // request.
+    std::set<std::tuple<std::string_view, std::string_view, int64_t>> unknown;
     bool lacking = false;
     bool given = false;
   };
 
   KnownBudget& BudgetOf(std::string_view id);
+  // Configured, or with accounts from when it was. Accounts of others are not taken: whoever has a
+  // data plane's credentials could make up any number of them.
+  bool Knows(std::string_view budget_id) const;
   LeasePool& PoolOf(std::string_view budget_id, std::string_view subject);
   const LeasePool* FindPool(std::string_view budget_id, std::string_view subject) const;
   KnownHolder& HolderOf(std::string_view id);
@@ -56,7 +66,7 @@ struct LeaseKeeper::Rep {
   Nanos LimitOf(const KnownBudget& budget) const;
   Nanos ExposureOf(const LeasePool& pool, int64_t start_s) const;
   Nanos RollingExposure(const LeasePool& pool) const;
-  Nanos RollingSum(const LeasePool& pool, int64_t bucket_s) const;
+  NanosSum RollingSum(const LeasePool& pool, int64_t bucket_s) const;
   Nanos RemainderOf(const LeasePool& pool, int64_t start_s) const;
   Nanos RecallableOf(const LeasePool& pool, int64_t start_s, const KnownHolder* but) const;
   Nanos ElsewhereOf(const LeasePool& pool, int64_t start_s, const KnownHolder* but) const;
@@ -68,20 +78,24 @@ struct LeaseKeeper::Rep {
 
   bool TakeFigures(const v1::LeaseRequest& request, KnownHolder& holder);
   Serving Prepare(const v1::LeaseRequest& request, KnownHolder& holder);
-  Line& LineOf(Serving& serving, const v1::Account& account);
+  Line* LineOf(Serving& serving, const v1::Account& account);
   void Classify(Line& line) const;
   void ServeWaiting(Serving& serving, const v1::Waiting& waiting);
   void Give(Serving& serving, Line& line, Nanos amount);
   void Stock(Serving& serving);
   void Answer(const Serving& serving, const v1::LeaseRequest& request);
   void Recall(const Serving& serving);
+  void RecallExcess(KnownBudget& budget);
+  void NoteRaise(KnownBudget& budget);
+  void EndRaises();
   void Keep(Serving& serving, const v1::LeaseRequest& request);
   void RetryReleased();
   void Retry(KnownHolder& holder);
   void DropPending(KnownHolder& holder);
   bool PruneWindow(LeasePool& pool, int64_t start_s, LeaseWindow& window);
 
-  LeaseAccountFigures FiguresOf(const LeasePool& pool) const;
+  WindowSpan CurrentWindow(const BudgetTerms& terms) const;
+  LeaseAccountFigures FiguresOf(const LeasePool& pool, const WindowSpan& window) const;
   int64_t CurrentStart(const KnownBudget& budget) const;
 
   LeaseKeeperOptions options;
@@ -91,6 +105,8 @@ struct LeaseKeeper::Rep {
   int64_t time_us = 0;  // T
   int64_t monotonic_ns = -1;
   uint64_t next_order = 1;
+  int64_t raise_ends_ms = INT64_MAX;  // of all budgets, the first
+  int64_t unknown_accounts = 0;
   int64_t fleet = 1;
   int64_t fleet_counted_ms = INT64_MIN / 2;
   std::map<std::string, KnownBudget, std::less<>> budgets;

@@ -9,7 +9,8 @@ namespace {
 
 constexpr Nanos kFigureMax = Nanos{1} << 60;
 constexpr size_t kNameMax = 512;
-constexpr int kNeedsMax = 64;  // of one request
+constexpr int kNeedsMax = 64;      // of one request
+constexpr int kRecallMax = 1'000;  // accounts of one recall
 
 bool Sane(Nanos value) { return value >= 0 && value <= kFigureMax; }
 
@@ -61,13 +62,18 @@ LeaseKeeper::RequestOutcome LeaseKeeper::OnRequest(const v1::LeaseRequest& reque
   return RequestOutcome::kAnswered;
 }
 
-// g, r, p = max(own, reported g, r, c). False when an account was refused.
+// g, r, p = max(own, reported g, r, c). False when an account was refused. One of a budget that
+// nobody knows is not: nothing was granted from it that could count.
 bool LeaseKeeper::Rep::TakeFigures(const v1::LeaseRequest& request, KnownHolder& holder) {
   bool all = request.accounts_size() <= options.accounts_per_request_max;
   int taken = 0;
   for (const v1::HolderAccount& told : request.accounts()) {
     if (!Sane(told) || ++taken > options.accounts_per_request_max) {
       all = false;
+      continue;
+    }
+    if (!Knows(told.account().budget_id())) {
+      ++unknown_accounts;
       continue;
     }
     LeasePool& pool = PoolOf(told.account().budget_id(), told.account().subject());
@@ -83,18 +89,24 @@ bool LeaseKeeper::Rep::TakeFigures(const v1::LeaseRequest& request, KnownHolder&
 
 LeaseKeeper::Rep::Serving LeaseKeeper::Rep::Prepare(const v1::LeaseRequest& request,
                                                     KnownHolder& holder) {
-  Serving serving{.holder = &holder, .lines = {}, .by_entry = {}};
+  Serving serving{.holder = &holder, .lines = {}, .by_entry = {}, .unknown = {}};
   int taken = 0;
   for (const v1::HolderAccount& told : request.accounts()) {
     if (!Sane(told) || ++taken > options.accounts_per_request_max) continue;
-    Line& line = LineOf(serving, told.account());
-    line.credit = line.entry->Base() - told.charged() - told.reserved();
-    line.target = told.target();
+    Line* line = LineOf(serving, told.account());
+    if (line == nullptr) continue;
+    line->credit = line->entry->Base() - told.charged() - told.reserved();
+    line->target = told.target();
   }
   return serving;
 }
 
-LeaseKeeper::Rep::Line& LeaseKeeper::Rep::LineOf(Serving& serving, const v1::Account& account) {
+// nullptr: nobody knows its budget; it is only answered. Valid until the next.
+LeaseKeeper::Rep::Line* LeaseKeeper::Rep::LineOf(Serving& serving, const v1::Account& account) {
+  if (!Knows(account.budget_id())) {
+    serving.unknown.emplace(account.budget_id(), account.subject(), account.window_start_s());
+    return nullptr;
+  }
   LeasePool& pool = PoolOf(account.budget_id(), account.subject());
   LeaseEntry& entry = EntryOf(pool, account.window_start_s(), *serving.holder);
   const auto [found, fresh] = serving.by_entry.try_emplace(&entry, serving.lines.size());
@@ -109,7 +121,7 @@ LeaseKeeper::Rep::Line& LeaseKeeper::Rep::LineOf(Serving& serving, const v1::Acc
     // g = r + base: what was spent beyond the level is covered, and exposure stays what it is.
     if (line.open && serving.holder->MayBeGranted()) Give(serving, line, 0);
   }
-  return serving.lines[found->second];
+  return &serving.lines[found->second];
 }
 
 // No grant if h closed or tombstoned (ServeWaiting, Stock), w not begun, budget frozen, or gate(w)
@@ -126,9 +138,11 @@ void LeaseKeeper::Rep::Classify(Line& line) const {
 }
 
 void LeaseKeeper::Rep::Give(Serving& serving, Line& line, Nanos amount) {
-  if (line.entry->granted == line.entry->returned + line.entry->Base() + amount) return;
+  const Nanos level =
+      SaturatingSum(SaturatingSum(line.entry->returned, line.entry->Base()), amount);
+  if (line.entry->granted == level) return;
   Update(*line.pool, line.window_start_s, *serving.holder,
-         [&](LeaseEntry& entry) { entry.granted = entry.returned + entry.Base() + amount; });
+         [&](LeaseEntry& entry) { entry.granted = level; });
   line.credit += amount;
   if (amount > 0) serving.given = true;
 }
@@ -144,27 +158,31 @@ void LeaseKeeper::Rep::ServeWaiting(Serving& serving, const v1::Waiting& waiting
         need.account().subject().size() > kNameMax) {
       return;
     }
-    LineOf(serving, need.account()).needed = 0;
-  }
-  for (const v1::Need& need : waiting.needs()) {
-    Line& line = LineOf(serving, need.account());
-    const auto at = static_cast<size_t>(&line - serving.lines.data());
-    if (std::ranges::find(touched, at) == touched.end()) touched.push_back(at);
-    line.needed += need.nanos();
+    if (Line* line = LineOf(serving, need.account())) line->needed = 0;
   }
   bool fits = true;
+  for (const v1::Need& need : waiting.needs()) {
+    Line* line = LineOf(serving, need.account());
+    if (line == nullptr) {
+      fits = false;
+      continue;
+    }
+    const auto at = static_cast<size_t>(line - serving.lines.data());
+    if (std::ranges::find(touched, at) == touched.end()) touched.push_back(at);
+    line->needed = SaturatingSum(line->needed, need.nanos());
+  }
   boost::unordered_flat_map<const LeasePool*, Nanos>
       taken;  // two buckets of a rolling one share a rest
   for (const size_t i : touched) {
     Line& line = serving.lines[i];
-    const Nanos deficit = std::max<Nanos>(0, line.needed - line.credit);
+    const Nanos deficit = line.Deficit();
     if (deficit == 0) continue;
     if (!line.open) {
       fits = false;
       continue;
     }
     Nanos& of_pool = taken[line.pool];
-    of_pool += deficit;
+    of_pool = SaturatingSum(of_pool, deficit);
     if (of_pool <= RemainderOf(*line.pool, line.window_start_s)) continue;
     fits = false;
     line.lacking = true;
@@ -174,7 +192,7 @@ void LeaseKeeper::Rep::ServeWaiting(Serving& serving, const v1::Waiting& waiting
   if (!fits) return;
   for (const size_t i : touched) {
     Line& line = serving.lines[i];
-    const Nanos deficit = std::max<Nanos>(0, line.needed - line.credit);
+    const Nanos deficit = line.Deficit();
     if (deficit > 0) Give(serving, line, deficit);
     line.credit -= line.needed;
   }
@@ -215,6 +233,13 @@ void LeaseKeeper::Rep::Answer(const Serving& serving, const v1::LeaseRequest& re
       granted.set_elsewhere(ElsewhereOf(*line.pool, line.window_start_s, serving.holder));
     }
   }
+  for (const auto& [budget_id, subject, start_s] : serving.unknown) {
+    v1::GrantedAccount& refused = *grant.add_accounts();
+    refused.mutable_account()->set_budget_id(std::string(budget_id));
+    refused.mutable_account()->set_subject(std::string(subject));
+    refused.mutable_account()->set_window_start_s(start_s);
+    refused.set_closed(true);
+  }
   effects.grants.push_back({.instance = holder.row.instance, .grant = std::move(grant)});
 }
 
@@ -235,6 +260,31 @@ void LeaseKeeper::Rep::Recall(const Serving& serving) {
   if (recall.accounts_size() > 0) effects.recalls.push_back(std::move(recall));
 }
 
+// The limit fell below what is out (protocol §6, rule 8): everybody gives back what is idle.
+void LeaseKeeper::Rep::RecallExcess(KnownBudget& budget) {
+  const bool rolling = budget.terms.window == WindowKind::kRolling;
+  const int64_t current_s = CurrentStart(budget);
+  v1::Recall recall;
+  recall.set_epoch(epoch);
+  for (auto& [subject, pool] : budget.pools) {
+    if (RemainderOf(pool, current_s) >= 0) continue;
+    for (const auto& [start_s, window] : pool.windows) {
+      if (start_s != current_s && !rolling) continue;
+      if (RecallableOf(pool, start_s, nullptr) <= 0) continue;
+      pool.recalled_ms = TimeMs();
+      v1::Account& account = *recall.add_accounts();
+      account.set_budget_id(budget.terms.id);
+      account.set_subject(subject);
+      account.set_window_start_s(start_s);
+      if (recall.accounts_size() == kRecallMax) {
+        effects.recalls.push_back(recall);
+        recall.clear_accounts();
+      }
+    }
+  }
+  if (recall.accounts_size() > 0) effects.recalls.push_back(std::move(recall));
+}
+
 // --- Retry on any release.
 
 void LeaseKeeper::Rep::Keep(Serving& serving, const v1::LeaseRequest& request) {
@@ -243,17 +293,14 @@ void LeaseKeeper::Rep::Keep(Serving& serving, const v1::LeaseRequest& request) {
   holder.pending_ms = TimeMs();
   holder.pending_order = next_order++;
   for (const Line& line : serving.lines) {
-    if (line.lacking) line.pool->lacking.insert(&holder);
+    if (line.lacking && line.pool->lacking.insert(&holder).second)
+      holder.lacks.push_back(line.pool);
   }
 }
 
 void LeaseKeeper::Rep::DropPending(KnownHolder& holder) {
   if (!holder.pending) return;
-  for (const v1::Waiting& waiting : holder.pending->waiting()) {
-    for (const v1::Need& need : waiting.needs()) {
-      PoolOf(need.account().budget_id(), need.account().subject()).lacking.erase(&holder);
-    }
-  }
+  for (LeasePool* pool : std::exchange(holder.lacks, {})) pool->lacking.erase(&holder);
   holder.pending.reset();
 }
 

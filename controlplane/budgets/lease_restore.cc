@@ -115,7 +115,7 @@ int LeaseKeeper::Prune(int max) {
   auto budget = rep.budgets.lower_bound(rep.prune_after.first);
   std::string after = rep.prune_after.second;
   int dropped = 0;
-  for (; budget != rep.budgets.end(); ++budget, after.clear()) {
+  while (budget != rep.budgets.end()) {
     auto& pools = budget->second.pools;
     for (auto pool = pools.lower_bound(after); pool != pools.end();) {
       if (looked_at >= max) {
@@ -131,6 +131,9 @@ int LeaseKeeper::Prune(int max) {
       const bool empty = at.windows.empty() && at.lacking.empty() && !at.released;
       pool = empty ? pools.erase(pool) : std::next(pool);
     }
+    after.clear();
+    const bool gone = !budget->second.known && pools.empty();
+    budget = gone ? rep.budgets.erase(budget) : std::next(budget);
   }
   rep.prune_after = {};
   std::erase_if(rep.holders, [&](const auto& item) {

@@ -112,4 +112,10 @@ struct LeaseAccountFigures {
   std::vector<LeaseHolderFigures> holders;
 };
 
+// Accounts of one budget, by subject.
+struct LeaseAccountPage {
+  std::vector<LeaseAccountFigures> accounts;
+  std::string next;  // the subject that the next page begins at; empty: there is none
+};
+
 }  // namespace spillway

@@ -186,10 +186,16 @@ void DropNotice(WriteBatch& batch, int64_t number) {
   batch.Delete(Table::kLeaseHolders, Tagged(kNotice, BigEndian(number)));
 }
 
-void PutSeed(WriteBatch& batch, std::string_view budget_id, int64_t made_at_ms) {
-  v1::StoredSeed stored;
-  stored.set_made_at_ms(made_at_ms);
-  batch.Put(Table::kLeaseHolders, Tagged(kSeed, budget_id), stored.SerializeAsString());
+void PutSeed(WriteBatch& batch, std::string_view budget_id, const v1::StoredSeed& seed) {
+  batch.Put(Table::kLeaseHolders, Tagged(kSeed, budget_id), seed.SerializeAsString());
+}
+
+Result<v1::StoredSeed> ReadSeed(const Store& store, std::string_view budget_id) {
+  SW_TRY(const auto bytes, store.Get(Table::kLeaseHolders, Tagged(kSeed, budget_id)));
+  v1::StoredSeed seed;
+  if (bytes && !Parse(seed, *bytes))
+    return Fail(ErrorCode::kCorrupt, "the start of a budget cannot be read: restore a backup");
+  return seed;
 }
 
 void DropSeed(WriteBatch& batch, std::string_view budget_id) {

@@ -44,7 +44,9 @@ void DropHolder(WriteBatch& batch, std::string_view holder);
 void PutKeeper(WriteBatch& batch, const LeaseKeeperRow& row);
 void PutNotice(WriteBatch& batch, int64_t number, const v1::StoredNotice& notice);
 void DropNotice(WriteBatch& batch, int64_t number);
-void PutSeed(WriteBatch& batch, std::string_view budget_id, int64_t made_at_ms);
+void PutSeed(WriteBatch& batch, std::string_view budget_id, const v1::StoredSeed& seed);
+// An empty one when the budget was never counted.
+Result<v1::StoredSeed> ReadSeed(const Store& store, std::string_view budget_id);
 void DropSeed(WriteBatch& batch, std::string_view budget_id);
 
 // For each holder of the instance that has not closed: a Closed that names it, with what it

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "controlplane/store/store.h"
+
 namespace spillway {
 namespace {
 
@@ -47,6 +49,14 @@ Result<void> RemoveRestoreNote(const std::string& data_dir) {
                 PathOf(data_dir) + " cannot be removed: " + std::strerror(errno));
   }
   return SyncFolder(data_dir);
+}
+
+Result<void> RefuseHalfRestored(const std::string& data_dir, const std::string& store_path) {
+  if (!HasRestoreNote(data_dir) || Store::Exists(store_path)) return {};
+  return Fail(ErrorCode::kInvalidConfig,
+              store_path + " is not there, and " + PathOf(data_dir) +
+                  " says that a restore began: run --restore again, or rename the newest " +
+                  store_path + ".before-restore-N to " + store_path);
 }
 
 }  // namespace spillway

@@ -12,5 +12,8 @@ namespace spillway {
 Result<void> LeaveRestoreNote(const std::string& data_dir);
 bool HasRestoreNote(const std::string& data_dir);
 Result<void> RemoveRestoreNote(const std::string& data_dir);
+// A restore that died while it replaced the store left the note and no store: going on would begin
+// an empty one. kInvalidConfig, with what to do.
+Result<void> RefuseHalfRestored(const std::string& data_dir, const std::string& store_path);
 
 }  // namespace spillway

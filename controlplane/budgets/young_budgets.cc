@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/budgets/nanos_sum.h"
 #include "controlplane/budgets/scope_match.h"
 #include "controlplane/ledger/keys.h"
 
@@ -45,9 +46,15 @@ void YoungBudgets::Remove(const std::string& budget_id) {
   Index();
 }
 
-void YoungBudgets::DropGrown(int64_t now_ns) {
-  if (std::erase_if(young_, [now_ns](const Young& young) { return young.until_ns <= now_ns; }) > 0)
-    Index();
+std::vector<std::string> YoungBudgets::DropGrown(int64_t now_ns) {
+  std::vector<std::string> grown;
+  std::erase_if(young_, [&](const Young& young) {
+    if (young.until_ns > now_ns) return false;
+    grown.push_back(young.budget.id());
+    return true;
+  });
+  if (!grown.empty()) Index();
+  return grown;
 }
 
 void YoungBudgets::Restore() {
@@ -94,7 +101,7 @@ void YoungBudgets::Settle(Young& young, const ChargeSink::Settlement& settlement
     const auto open =
         young.outstanding.find(ledger::OpenKey(settlement.holder.packed, settlement.started_seq));
     if (open != young.outstanding.end()) {
-      delta -= open->second;
+      delta = SaturatingSum(delta, -open->second);
       taken_.emplace_back(young.budget.id(), *open);
       young.outstanding.erase(open);
     }

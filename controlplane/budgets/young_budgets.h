@@ -27,7 +27,8 @@ class YoungBudgets {
   };
   void Add(Young young);
   void Remove(const std::string& budget_id);
-  void DropGrown(int64_t now_ns);
+  // Their ids.
+  std::vector<std::string> DropGrown(int64_t now_ns);
   bool empty() const { return young_.empty(); }
 
   struct Missed {

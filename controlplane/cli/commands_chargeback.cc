@@ -147,8 +147,7 @@ Answer<int> Chargeback(Session& session, const ChargebackArguments& arguments) {
   // A month of a zone that is half an hour off begins within an hour of UTC.
   request.set_from_events(!period.whole_hours);
   SW_TRY(Client* const client, session.client());
-  constexpr int64_t kEventsMs = 600'000;
-  if (request.from_events() || UsesTags(request)) client->SetDeadline(kEventsMs);
+  if (ReadsEvents(request)) client->SetDeadline(kEventsReadMs);
   SW_TRY(const v1::QuerySpendResponse response, client->QuerySpend(request));
   const v1::SpendRow sum = SumOf(response);
   const auto warnings = WarningsOf(response, sum, period, session.now_ms());

@@ -84,7 +84,11 @@ Answer<int> ReportValidity(Session& session, size_t resources,
 }
 
 Answer<int> ValidateOnServer(Session& session, const FileArguments& arguments) {
-  SW_TRY(const config::LoadResult loaded, LoadOrRefuse(session, arguments, Secrets::kReferences));
+  SW_TRY(const config::LoadResult loaded,
+         ReadConfiguration(session, arguments.paths, Secrets::kReferences));
+  if (!loaded.violations.empty()) {
+    return ReportValidity(session, loaded.config.resources.size(), loaded.violations, {});
+  }
   SW_TRY(Client* const client, session.client());
   const auto response = client->Validate(RequestOf(loaded, arguments.prune));
   if (!response && response.error().violations.empty()) return std::unexpected(response.error());

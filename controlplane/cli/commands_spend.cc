@@ -130,6 +130,7 @@ Answer<int> QuerySpend(Session& session, const SpendArguments& arguments) {
   if (by.empty() && arguments.unpriced) by = {"model", "provider"};
   SW_TRY(const v1::QuerySpendRequest request, RequestOf(arguments, by, session.now_ms()));
   SW_TRY(Client* const client, session.client());
+  if (ReadsEvents(request)) client->SetDeadline(kEventsReadMs);
   SW_TRY(v1::QuerySpendResponse response, client->QuerySpend(request));
   if (arguments.unpriced) KeepUnpriced(response);
   if (session.for_people()) {

@@ -12,6 +12,7 @@ namespace {
 
 // The call must outlive the wait on the other side.
 constexpr int64_t kCallSlackMs = 10'000;
+constexpr int64_t kWaitMsMax = 600'000;  // the API's own
 
 std::string BehindText(const v1::Instance& instance, int64_t revision) {
   if (instance.nack_revision() >= revision) {
@@ -38,7 +39,7 @@ std::vector<Flag> FlagsOf(RolloutFlags& flags) {
            .target = &flags.no_wait},
           {.names = "--timeout",
            .value = "SPAN",
-           .help = "how long to wait for the data planes (default 30s)",
+           .help = "how long to wait for the data planes (default 30s, at most 10m)",
            .target = &flags.timeout}};
 }
 
@@ -59,7 +60,10 @@ std::string Rollout::Text(int64_t revision, bool changed) const {
 }
 
 Answer<Client*> StartChange(Session& session, const RolloutFlags& flags) {
-  SW_CHECK(ParseSpan(flags.timeout));
+  SW_TRY(const int64_t timeout_ms, ParseSpan(flags.timeout));
+  if (timeout_ms > kWaitMsMax) {
+    return FailUsage(std::format("--timeout {} is too long: at most 10m", flags.timeout));
+  }
   return session.client();
 }
 

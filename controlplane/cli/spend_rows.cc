@@ -122,6 +122,10 @@ bool UsesTags(const v1::QuerySpendRequest& request) {
   return request.tags_size() > 0 || request.where_tags_size() > 0;
 }
 
+bool ReadsEvents(const v1::QuerySpendRequest& request) {
+  return request.from_events() || UsesTags(request);
+}
+
 std::vector<std::pair<std::string, std::string>> NumbersOf(const v1::SpendRow& row,
                                                            bool with_open) {
   std::vector<std::pair<std::string, std::string>> numbers;

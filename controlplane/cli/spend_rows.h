@@ -19,6 +19,9 @@ Answer<void> AddDimension(const std::string& name, v1::QuerySpendRequest& reques
 // "team=support", "tag:env=prod".
 Answer<void> AddCondition(const std::string& condition, v1::QuerySpendRequest& request);
 bool UsesTags(const v1::QuerySpendRequest& request);
+// The answer is added up from single events, which takes longer: a call waits this long for it.
+bool ReadsEvents(const v1::QuerySpendRequest& request);
+inline constexpr int64_t kEventsReadMs = 600'000;
 
 // Every number of a row by its stable name; money twice, as nano-dollars and as exact decimal.
 // `with_open`: also those of attempts that have not ended.

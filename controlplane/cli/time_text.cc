@@ -20,7 +20,8 @@ Result<int64_t> Days(std::string_view text) {
   return ms * 24 * factor;
 }
 
-bool IsDay(std::string_view text) { return text.size() >= 10 && text[4] == '-' && text[7] == '-'; }
+// Begins as a date does, right or wrong.
+bool IsDay(std::string_view text) { return text.size() > 4 && text[4] == '-'; }
 
 }  // namespace
 

@@ -27,20 +27,20 @@ ApplyBatch::~ApplyBatch() {
   if (state_.charges != nullptr && !published_) state_.charges->Discarded();
 }
 
-Mark* ApplyBatch::MarkOf(const v1::UsageRun& run, const std::string& packed) {
+Mark* ApplyBatch::MarkOf(const std::string& instance, const std::string& packed) {
   if (const auto at = marks_.find(packed); at != marks_.end())
-    return at->second.instance == run.instance() ? &at->second : nullptr;
+    return at->second.instance == instance ? &at->second : nullptr;
   const auto kept = state_.marks.find(packed);
-  if (kept != state_.marks.end() && kept->second.instance != run.instance()) return nullptr;
-  Mark mark = kept != state_.marks.end() ? kept->second : Mark{.instance = run.instance()};
+  if (kept != state_.marks.end() && kept->second.instance != instance) return nullptr;
+  Mark mark = kept != state_.marks.end() ? kept->second : Mark{.instance = instance};
   if (kept == state_.marks.end() && state_.charges != nullptr)
-    state_.charges->Met(run.instance(), packed);
+    state_.charges->Met(instance, packed);
   return &marks_.emplace(packed, std::move(mark)).first->second;
 }
 
 Result<void> ApplyBatch::AddRun(const v1::UsageRun& run) {
   const auto packed = PackIncarnation(run.incarnation());
-  Mark* const mark = packed && IsWellFormed(run) ? MarkOf(run, *packed) : nullptr;
+  Mark* const mark = packed && IsWellFormed(run) ? MarkOf(run.instance(), *packed) : nullptr;
   if (mark == nullptr) {
     ++refused_runs_;
     return {};
@@ -63,6 +63,7 @@ Result<void> ApplyBatch::AddRun(const v1::UsageRun& run) {
       SW_CHECK(AddRecord(*packed, *mark, seq, bytes));
     }
   }
+  if (mark->retired) SW_CHECK(SettleOpen(*packed));
   CleanComplete(*packed, *mark);
   if (state_.charges != nullptr) state_.charges->Reached(*packed, mark->committed_upto);
   return {};
@@ -185,33 +186,6 @@ Result<void> ApplyBatch::Estimate(const std::string& packed, int64_t started_seq
   return state_.rollups.Add(time_ms, estimate.attribution(), TotalsOf(estimate));
 }
 
-Result<void> ApplyBatch::Retire(const std::string& packed, int64_t started_seq,
-                                const v1::UsageRecord& started) {
-  v1::UsageRecord record;
-  record.set_seq(started_seq);
-  record.set_time_ms(started.time_ms());
-  record.mutable_abandoned()->set_started_seq(started_seq);
-  v1::Finished& estimate = *record.mutable_abandoned()->mutable_estimate();
-  estimate.set_started_seq(started_seq);
-  estimate.set_request_id(started.started().request_id());
-  estimate.set_attempt_id(started.started().attempt_id());
-  estimate.set_attempt(started.started().attempt());
-  *estimate.mutable_attribution() = started.started().attribution();
-  *estimate.mutable_usage() = started.started().estimate();
-  const int64_t likely = started.started().likely_nanos();
-  estimate.set_cost_nanos(likely > 0 ? likely : started.started().reserved_nanos());
-  estimate.set_hold_nanos(started.started().reserved_nanos());
-  *estimate.mutable_accounts() = started.started().accounts();
-  estimate.set_holder(started.started().holder());
-  estimate.set_source(v1::USAGE_SOURCE_ESTIMATED);
-  estimate.set_end(v1::END_ABANDONED);
-  ++settled;
-  estimated_nanos += estimate.cost_nanos();
-  // Filed under the Started's own seq, which no other event can have.
-  return Estimate(packed, started_seq, started.time_ms(), started_seq, estimate,
-                  record.SerializeAsString());
-}
-
 Result<bool> ApplyBatch::End(const std::string& packed, const Mark& mark, int64_t started_seq) {
   if (started_seq <= 0) return true;  // its Started found no space in the journal
   SW_TRY(const std::string open, Open(packed, started_seq));
@@ -265,9 +239,7 @@ void ApplyBatch::Hello(const std::string& instance) {
   const auto packed = PackIncarnation(record_.hello().predecessor());
   const int64_t last_seq = record_.hello().predecessor_last_seq();
   if (!packed || last_seq < 1 || last_seq > kSeqMax) return;
-  v1::UsageRun of;
-  of.set_instance(instance);
-  if (Mark* const mark = MarkOf(of, *packed); mark != nullptr)
+  if (Mark* const mark = MarkOf(instance, *packed); mark != nullptr)
     mark->known_upto = std::max(mark->known_upto, last_seq);
 }
 

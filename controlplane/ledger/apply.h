@@ -25,9 +25,9 @@ class ApplyBatch {
 
   // A run that is malformed or names another instance's incarnation is refused as a whole.
   Result<void> AddRun(const v1::UsageRun& run);
-  // Retirement: an open attempt settles at what it reserved.
-  Result<void> Retire(const std::string& packed, int64_t started_seq,
-                      const v1::UsageRecord& started);
+  // Retirement: the open attempts of every incarnation known settle at what they reserved, and so
+  // do those that are still on their way.
+  Result<void> Retire(const std::string& instance);
   // Retirement: the instance's holders of leases end too.
   Result<void> RetireHolders(const std::string& instance, bool free_leases);
   // Everything of the batch, once.
@@ -40,7 +40,7 @@ class ApplyBatch {
   int64_t settled = 0;
 
  private:
-  Mark* MarkOf(const v1::UsageRun& run, const std::string& packed);
+  Mark* MarkOf(const std::string& instance, const std::string& packed);
   Result<void> AddRecord(const std::string& packed, Mark& mark, int64_t seq,
                          const std::string& bytes);
   Result<void> Started(const std::string& packed, int64_t seq, const std::string& bytes);
@@ -50,6 +50,10 @@ class ApplyBatch {
                          const std::string& bytes);
   Result<void> Aggregate(const std::string& packed, const Mark& mark, int64_t seq,
                          const std::string& bytes);
+  Result<void> RetireIncarnation(const std::string& instance, const std::string& packed);
+  Result<void> SettleOpen(const std::string& packed);
+  Result<void> SettleAtReserved(const std::string& packed, int64_t started_seq,
+                                const v1::UsageRecord& started);
   void Closed(const std::string& packed, Mark& mark, int64_t seq);
   void Lost(Mark& mark, int64_t seq);
   Result<void> Outgrown(const std::string& packed);

@@ -17,7 +17,6 @@ struct BudgetUse {
   int64_t window_end_s = 0;    // 0: it never ends
   Nanos limit = 0;             // a raise that has not expired included
   Nanos settled = 0;           // charged by events in the ledger
-  Nanos outstanding = 0;       // for calls in flight, as the data planes last said
 };
 
 // Told of the accounts that a committed batch changed, at most kBudgetUsesMax at a time (the rest

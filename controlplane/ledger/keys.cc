@@ -65,8 +65,6 @@ std::string OpenKey(std::string_view packed, int64_t started_seq) {
   return key;
 }
 
-std::string LostKey(std::string_view packed, int64_t from_seq) { return OpenKey(packed, from_seq); }
-
 std::string EventKey(int64_t time_ms, std::string_view packed, int64_t seq) {
   std::string key;
   key.reserve(16 + kPackedBytes);

@@ -17,13 +17,13 @@
 //                                                         Abandoned, Aggregate), or the estimate of
 //                                                         a retired data plane's Started
 //   kLedgerRollups  i64 hour (Unix s), then each name: u16 length + bytes -> numbers (totals.h)
-//   kLedgerLost     incarnation, i64 from              -> i64 to
-//   kMeta           "ledger/..."                       -> position, backup, pruned
+//   kMeta           "ledger/..."                       -> position, backup, pruned, date
 namespace spillway::ledger {
 
 inline constexpr std::string_view kPositionKey = "ledger/position";
 inline constexpr std::string_view kBackupKey = "ledger/backup";
-inline constexpr std::string_view kPrunedKey = "ledger/pruned";  // i64: events before it are gone
+inline constexpr std::string_view kPrunedKey = "ledger/pruned";    // i64: events before it are gone
+inline constexpr std::string_view kSteadyDateKey = "ledger/date";  // i64: Ledger::SteadyDate
 inline constexpr std::string_view kConsumerKey =
     "ledger/consumer";  // the durable consumer last made
 
@@ -37,7 +37,6 @@ std::optional<std::string> PackIncarnation(std::string_view hex);
 std::string UnpackIncarnation(std::string_view bytes);
 
 std::string OpenKey(std::string_view packed, int64_t started_seq);
-std::string LostKey(std::string_view packed, int64_t from_seq);
 std::string EventKey(int64_t time_ms, std::string_view packed, int64_t seq);
 struct EventId {
   int64_t time_ms = 0;

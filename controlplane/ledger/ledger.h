@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "common/metrics.h"
 #include "controlplane/ledger/charge_sink.h"
@@ -84,7 +85,8 @@ class Ledger {
   Result<v1::VerifyLedgerResponse> Verify() const;
 
   // `spillway fleet retire`: settles the open attempts of all its incarnations at what they
-  // reserved. `commit` writes the batch, with the roster's own part; absent: the store alone.
+  // reserved, and those that arrive from them later. `commit` writes the batch, with the roster's
+  // own part; absent: the store alone.
   using Commit = std::function<Result<void>(WriteBatch batch)>;
   // `free_leases`: as in v1::RetireInstanceRequest.
   Result<v1::RetireInstanceResponse> Retire(const std::string& instance, const Commit& commit = {},
@@ -93,11 +95,14 @@ class Ledger {
 
   // A backup of the whole store, and the note of how far it reaches. MarksOf and the purge position
   // follow it when options.backups is set.
-  Result<Store::Backup> BackUp(const std::string& backups_path, int64_t now_ms);
+  Result<Store::Backup> BackUp(const std::string& backups_path, int64_t now_ms,
+                               Store::BackupKind kind = Store::BackupKind::kAsked);
   // The stream may be purged up to and with this.
   Position purgeable() const;
   // Deletes events older than the retention, only those a backup holds; returns how many.
   Result<int64_t> Prune(int64_t now_ms);
+  // The same, by a date that a wrong wall clock moves only slowly: SteadyDate. One thread.
+  Result<int64_t> Prune(const Clock& clock);
 
   void Collect(MetricsText& text) const;
 
@@ -105,6 +110,7 @@ class Ledger {
 
  private:
   explicit Ledger(std::unique_ptr<Rep> rep);
+  Result<int64_t> SteadyDate(const Clock& clock);
   std::unique_ptr<Rep> rep_;
 };
 

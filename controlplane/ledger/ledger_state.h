@@ -52,6 +52,7 @@ struct Ledger::Rep {
 
   std::atomic<int64_t> open_started = 0;
   std::atomic<int64_t> pruned_before_ms = 0;
+  int64_t steady_read_ns = 0;  // monotonic, of the last SteadyDate; 0: none yet
   std::atomic<int64_t> records = 0, duplicates = 0, bad = 0, deferred = 0, unreadable = 0,
                        orphans = 0, replaced = 0, refused_runs = 0, batches = 0;
 };

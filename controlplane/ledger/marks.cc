@@ -28,6 +28,7 @@ std::string Mark::Bytes() const {
   stored.set_committed_upto(committed_upto);
   stored.set_known_upto(known_upto);
   stored.set_closed_seq(closed_seq);
+  stored.set_retired(retired);
   const auto add = [](const SeqSet& set, auto* ranges) {
     for (const auto& [from, to] : set.map()) {
       v1::SeqRange& range = *ranges->Add();
@@ -44,7 +45,8 @@ Mark Mark::FromProto(const v1::LedgerMark& stored) {
   Mark mark{.instance = stored.instance(),
             .committed_upto = stored.committed_upto(),
             .known_upto = stored.known_upto(),
-            .closed_seq = stored.closed_seq()};
+            .closed_seq = stored.closed_seq(),
+            .retired = stored.retired()};
   for (const v1::SeqRange& range : stored.applied())
     mark.applied.Add(range.from_seq(), range.to_seq());
   for (const v1::SeqRange& range : stored.lost()) mark.lost.Add(range.from_seq(), range.to_seq());

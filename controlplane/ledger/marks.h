@@ -19,6 +19,7 @@ struct Mark {
   SeqSet lost;                 // declared unreadable; counted as applied
   int64_t known_upto = 0;      // the highest seq known to exist
   int64_t closed_seq = 0;      // of its Closed record; 0: none yet
+  bool retired = false;        // what is applied of it from now on settles at once
 
   bool Has(int64_t seq) const { return seq <= committed_upto || applied.Contains(seq); }
   void Add(int64_t from, int64_t to);

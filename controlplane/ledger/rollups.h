@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -28,8 +29,8 @@ class Rollups {
   void Commit();
   void Discard();
 
-  int64_t rows_cached() const { return rows_cached_; }
-  int64_t overflowed() const { return overflowed_; }  // events in overflow rows since start
+  // Events in overflow rows since the start; from any thread.
+  int64_t overflowed() const { return overflowed_; }
 
  private:
   struct Hour {
@@ -53,7 +54,7 @@ class Rollups {
   std::unordered_map<std::string, Change> pending_;
   int64_t rows_cached_ = 0;
   int64_t use_ = 0;
-  int64_t overflowed_ = 0;
+  std::atomic<int64_t> overflowed_ = 0;
 };
 
 }  // namespace spillway::ledger

@@ -161,7 +161,8 @@ bool Fleet::Settled(int64_t revision, v1::WaitActiveResponse& answer) const {
   return !waiting;
 }
 
-v1::WaitActiveResponse Fleet::WaitActive(int64_t revision, int64_t timeout_ms) {
+v1::WaitActiveResponse Fleet::WaitActive(int64_t revision, int64_t timeout_ms,
+                                         const std::function<bool()>& cancelled) {
   const auto deadline = std::chrono::steady_clock::now() +
                         std::chrono::milliseconds(std::clamp<int64_t>(timeout_ms, 0, 3'600'000));
   v1::WaitActiveResponse answer;
@@ -169,7 +170,7 @@ v1::WaitActiveResponse Fleet::WaitActive(int64_t revision, int64_t timeout_ms) {
   // Also looked at without a heartbeat: who falls silent is not waited for any more.
   while (!Settled(revision, answer)) {
     const auto now = std::chrono::steady_clock::now();
-    if (now >= deadline) break;
+    if (now >= deadline || cancelled()) break;
     heard_.wait_until(lock, std::min(deadline, now + kLookEvery));
   }
   return answer;

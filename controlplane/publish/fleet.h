@@ -35,9 +35,11 @@ class Fleet {
 
   // The roster with what was last heard of each, by name.
   v1::ListFleetResponse List(int64_t revision) const;
-  // Blocks until every connected data plane runs `revision` or newer, or refused it, or the time is
-  // over. With nobody connected it answers at once, but within the first 3 s after the start.
-  v1::WaitActiveResponse WaitActive(int64_t revision, int64_t timeout_ms);
+  // Blocks until every connected data plane runs `revision` or newer, or refused it, the time is
+  // over, or `cancelled`, asked at least twice a second, says so. With nobody connected it answers
+  // at once, but within the first 3 s after the start.
+  v1::WaitActiveResponse WaitActive(int64_t revision, int64_t timeout_ms,
+                                    const std::function<bool()>& cancelled);
   // When a revision was committed, for WaitActive's elapsed time. The last 1,024 are kept.
   void NoteCommitted(int64_t revision);
 

@@ -27,6 +27,8 @@ bool SameLife(const v1::Instance& a, const v1::Instance& b) {
          a.connected() == b.connected() && a.retired() == b.retired();
 }
 
+bool IsGone(const v1::Instance& record) { return record.retired() || !record.connected(); }
+
 }  // namespace
 
 Result<std::unique_ptr<Instances>> Instances::Open(Store& store) {
@@ -57,17 +59,9 @@ std::vector<v1::Instance> Instances::List() const {
   return list;
 }
 
-bool Instances::IsRetired(const std::string& instance) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = records_.find(instance);
-  return found != records_.end() && found->second.retired();
-}
-
 int64_t Instances::Expected() const {
   const std::lock_guard lock(mutex_);
-  return std::ranges::count_if(records_, [](const auto& entry) {
-    return entry.second.connected() && !entry.second.retired();
-  });
+  return std::ranges::count_if(records_, [](const auto& entry) { return !IsGone(entry.second); });
 }
 
 Result<void> Instances::Note(const v1::Instance& seen) {
@@ -77,13 +71,29 @@ Result<void> Instances::Note(const v1::Instance& seen) {
   const std::lock_guard lock(mutex_);
   const auto known = records_.find(seen.instance());
   const bool fresh = known == records_.end();
-  if (fresh && records_.size() >= kInstancesMax) {
-    return Fail(ErrorCode::kInvalidRequest,
-                "the roster is full (10,000 instances): retired and gone ones stay on it");
-  }
   const v1::Instance record = Lasting(seen, fresh ? nullptr : &known->second);
-  if (!fresh && SameLife(record, known->second)) return {};
+  if (fresh) return SaveNew(record);
+  if (SameLife(record, known->second)) return {};
   return Save(record, {});
+}
+
+Result<void> Instances::SaveNew(const v1::Instance& record) {
+  if (records_.size() < kInstancesMax) return Save(record, {});
+  auto longest = records_.end();
+  for (auto at = records_.begin(); at != records_.end(); ++at) {
+    const bool longer =
+        longest == records_.end() || at->second.last_seen_ms() < longest->second.last_seen_ms();
+    if (IsGone(at->second) && longer) longest = at;
+  }
+  if (longest == records_.end()) {
+    return Fail(ErrorCode::kInvalidRequest,
+                "the roster is full (10,000 instances, none of them gone): retire dead ones");
+  }
+  WriteBatch batch;
+  batch.Delete(Table::kInstances, longest->first);
+  SW_CHECK(Save(record, std::move(batch)));
+  records_.erase(longest);
+  return {};
 }
 
 Result<void> Instances::Retire(const std::string& instance, int64_t now_ms, WriteBatch batch) {

@@ -25,13 +25,14 @@ class Instances {
 
   std::optional<v1::Instance> Find(const std::string& instance) const;
   std::vector<v1::Instance> List() const;
-  bool IsRetired(const std::string& instance) const;
   // Data planes to count on: neither retired nor gone with a goodbye.
   int64_t Expected() const;
 
   // What a heartbeat says. Writes (synced) only when the instance is new, has another incarnation
   // or version, says goodbye or comes back from one. A new incarnation of a retired instance is a
-  // new life: the mark goes. kInvalidRequest: no name, or the roster is full (10,000).
+  // new life: the mark goes. On a full roster (10,000) a new one takes the place of the one that
+  // has been retired or gone with a goodbye for the longest. kInvalidRequest: no name, or none is
+  // gone.
   Result<void> Note(const v1::Instance& seen);
   // Marks it retired, in one synced batch with what the caller adds (the ledger's settlements).
   // kNotFound: never heard of.
@@ -40,6 +41,7 @@ class Instances {
  private:
   explicit Instances(Store& store) : store_(store) {}
   Result<void> Save(const v1::Instance& record, WriteBatch batch);
+  Result<void> SaveNew(const v1::Instance& record);
   Store& store_;
   mutable std::mutex mutex_;
   std::map<std::string, v1::Instance> records_;

@@ -25,7 +25,7 @@ enum class Table : uint8_t {
   kLedgerOpen,     // incarnation + seq -> Started
   kLedgerEvents,   // time + incarnation + seq -> Finished event
   kLedgerRollups,  // hour + dimensions -> totals
-  kLedgerLost,     // incarnation + from -> to
+  kLedgerLost,     // unused: what is lost stands in the marks; older stores have it
   kLeases,         // account + holder -> what the lease desk granted and heard
   kLeaseCharges,   // account + holder -> what the ledger settled
   kLeaseHolders,   // who holds leases, and what the ledger has to tell (budgets/lease_tables.h)
@@ -74,17 +74,29 @@ class Store {
       const std::function<bool(std::string_view key, std::string_view value)>& row) const;
   bool Writable() const;
 
-  // A consistent backup in its own folder under `backups_path`; returns its path and size.
+  // A consistent backup in its own folder under `backups_path`; returns its path and size. The
+  // folder's name tells what kind it is.
+  enum class BackupKind : uint8_t { kAsked, kAutomatic };
   struct Backup {
     std::string path;
     int64_t bytes = 0;
     int64_t created_at_ms = 0;
+    BackupKind kind = BackupKind::kAsked;
   };
-  Result<Backup> CreateBackup(const std::string& backups_path, int64_t now_ms);
+  Result<Backup> CreateBackup(const std::string& backups_path, int64_t now_ms,
+                              BackupKind kind = BackupKind::kAsked);
+  // Oldest first, of both kinds.
   static Result<std::vector<Backup>> ListBackups(const std::string& backups_path);
+  // Deletes what a process that died left of backups it was making. Only while nobody makes one.
+  static void DropUnfinishedBackups(const std::string& backups_path);
+
+  static bool Exists(const std::string& path);
   // Offline: replaces the database at `path` (moved aside to `path`.before-restore-N, not deleted)
-  // by a backup whose checksums are right. kUnavailable: the database is in use.
-  static Result<void> Restore(const std::string& backup_path, const std::string& path);
+  // by a backup whose checksums are right. `before_replacing` runs when the backup is unpacked and
+  // nothing is replaced yet; its failure ends the restore there. kUnavailable: the database is in
+  // use.
+  static Result<void> Restore(const std::string& backup_path, const std::string& path,
+                              const std::function<Result<void>()>& before_replacing = {});
 
  private:
   struct Rep;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "common/utc.h"
@@ -16,6 +17,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "backup-";
+constexpr size_t kTimeChars = 24;
+constexpr std::string_view kAutomatic = "-auto";      // behind the time
+constexpr std::string_view kUnfinished = ".part";     // a backup that is being made
+constexpr std::string_view kUnpacked = ".restoring";  // a backup that is being restored
 
 rocksdb::BackupEngineOptions EngineOptions(const std::string& folder) {
   rocksdb::BackupEngineOptions options(folder);
@@ -43,10 +48,27 @@ Result<rocksdb::BackupInfo> InfoOf(const rocksdb::BackupEngineReadOnly& engine) 
   return infos.back();
 }
 
-// "backup-2026-11-21T11:30:45.123Z" -> its time; kCorrupt: not one of ours.
+// "backup-2026-11-21T11:30:45.123Z" and what may follow -> its time; kCorrupt: not one of ours.
 Result<int64_t> TimeOf(const std::string& name) {
   if (!name.starts_with(kPrefix)) return Fail(ErrorCode::kCorrupt, "no backup");
-  return ParseUtc(std::string_view(name).substr(kPrefix.size(), 24));
+  return ParseUtc(std::string_view(name).substr(kPrefix.size(), kTimeChars));
+}
+
+Store::BackupKind KindOf(std::string_view name) {
+  const bool automatic = name.substr(kPrefix.size() + kTimeChars).starts_with(kAutomatic);
+  return automatic ? Store::BackupKind::kAutomatic : Store::BackupKind::kAsked;
+}
+
+// Everything in the folder whose name begins so and, behind that, contains `part`.
+void DropMatching(const fs::path& folder, std::string_view begin, std::string_view part) {
+  std::error_code failed;
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && name.find(part, begin.size()) != std::string::npos)
+      found.push_back(entry.path());
+  }
+  for (const fs::path& path : found) fs::remove_all(path, failed);
 }
 
 std::string FreeName(const std::string& wanted) {
@@ -103,16 +125,31 @@ Result<void> Unpack(const std::string& backup_path, const std::string& target) {
   return Store::Open({.path = target}).transform([](const auto&) {});
 }
 
+// There is no moment without a database that a failure would leave; a death may.
+Result<void> Replace(const std::string& unpacked, const std::string& path) {
+  const std::string aside = FreeName(path + ".before-restore-1");
+  const bool had_one = fs::exists(path);
+  if (had_one) SW_CHECK(Rename(path, aside));
+  if (auto replaced = Rename(unpacked, path); !replaced) {
+    if (had_one) std::ignore = Rename(aside, path);
+    return replaced;
+  }
+  return SyncFolder(fs::path(path).parent_path().string());
+}
+
 }  // namespace
 
-Result<Store::Backup> Store::CreateBackup(const std::string& backups_path, int64_t now_ms) {
+Result<Store::Backup> Store::CreateBackup(const std::string& backups_path, int64_t now_ms,
+                                          BackupKind kind) {
   std::error_code failed;
   fs::create_directories(backups_path, failed);
   if (failed) {
     return Fail(ErrorCode::kUnavailable, backups_path + " cannot be made: " + failed.message());
   }
-  const std::string path = FreeName(backups_path + "/" + std::string(kPrefix) + FormatUtc(now_ms));
-  const std::string unfinished = FreeName(path + ".part");
+  std::string name = std::string(kPrefix) + FormatUtc(now_ms);
+  if (kind == BackupKind::kAutomatic) name += kAutomatic;
+  const std::string path = FreeName(backups_path + "/" + name);
+  const std::string unfinished = FreeName(path + std::string(kUnfinished));
   {
     rocksdb::BackupEngine* engine = nullptr;
     const auto opened =
@@ -128,7 +165,10 @@ Result<Store::Backup> Store::CreateBackup(const std::string& backups_path, int64
   SW_TRY(const auto info, InfoOf(*engine));
   SW_CHECK(Rename(unfinished, path));
   SW_CHECK(SyncFolder(backups_path));
-  return Backup{.path = path, .bytes = static_cast<int64_t>(info.size), .created_at_ms = now_ms};
+  return Backup{.path = path,
+                .bytes = static_cast<int64_t>(info.size),
+                .created_at_ms = now_ms,
+                .kind = kind};
 }
 
 Result<std::vector<Store::Backup>> Store::ListBackups(const std::string& backups_path) {
@@ -137,12 +177,15 @@ Result<std::vector<Store::Backup>> Store::ListBackups(const std::string& backups
   for (const auto& entry : fs::directory_iterator(backups_path, failed)) {
     const std::string name = entry.path().filename().string();
     const auto created_at_ms = TimeOf(name);
-    if (!created_at_ms || name.find(".part") != std::string::npos) continue;
+    if (!created_at_ms || name.find(kUnfinished) != std::string::npos) continue;
     const auto engine = OpenBackup(entry.path().string());
     if (!engine) continue;
     const auto info = InfoOf(**engine);
     if (!info) continue;
-    backups.push_back({entry.path().string(), static_cast<int64_t>(info->size), *created_at_ms});
+    backups.push_back({.path = entry.path().string(),
+                       .bytes = static_cast<int64_t>(info->size),
+                       .created_at_ms = *created_at_ms,
+                       .kind = KindOf(name)});
   }
   std::ranges::sort(backups, {}, [](const Backup& backup) {
     return std::pair(backup.created_at_ms, backup.path);
@@ -150,18 +193,30 @@ Result<std::vector<Store::Backup>> Store::ListBackups(const std::string& backups
   return backups;
 }
 
-Result<void> Store::Restore(const std::string& backup_path, const std::string& path) {
+void Store::DropUnfinishedBackups(const std::string& backups_path) {
+  DropMatching(backups_path, kPrefix, kUnfinished);
+}
+
+bool Store::Exists(const std::string& path) {
+  std::error_code failed;
+  return fs::exists(path + "/CURRENT", failed);
+}
+
+Result<void> Store::Restore(const std::string& backup_path, const std::string& path,
+                            const std::function<Result<void>()>& before_replacing) {
   SW_TRY(const OfflineLock lock, OfflineLock::Take(path));
-  const std::string unpacked = FreeName(path + ".restoring");
+  const std::string unpacked = path + std::string(kUnpacked);
   std::error_code failed;
   fs::create_directories(fs::path(unpacked).parent_path(), failed);
-  if (const auto done = Unpack(backup_path, unpacked); !done) {
+  // Of a restore that died: the backup it came from is still there.
+  DropMatching(fs::path(path).parent_path(), fs::path(unpacked).filename().string(), {});
+  auto ready = Unpack(backup_path, unpacked);
+  if (ready && before_replacing) ready = before_replacing();
+  if (!ready) {
     fs::remove_all(unpacked, failed);
-    return done;
+    return ready;
   }
-  if (fs::exists(path)) SW_CHECK(Rename(path, FreeName(path + ".before-restore-1")));
-  SW_CHECK(Rename(unpacked, path));
-  return SyncFolder(fs::path(path).parent_path().string());
+  return Replace(unpacked, path);
 }
 
 }  // namespace spillway

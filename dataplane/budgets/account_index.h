@@ -17,7 +17,7 @@ namespace spillway {
 // An account that is open at a holder, and what of it every request needs.
 struct OpenAccount {
   std::shared_ptr<const BudgetSpec> spec;  // whose policy the holder has
-  const LeaseHolder* holder = nullptr;
+  int64_t holder = -1;                     // LeaseHolders::number() of the one it is open at
   WindowSpan window = {.start_s = 0, .end_s = 0};
   int64_t policy_until_ms = 0;  // a raise begins or ends: the policy must be set anew
   AccountHandle account;

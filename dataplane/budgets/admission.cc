@@ -13,6 +13,8 @@ constexpr size_t kSubjectBytesMax = 256;
 constexpr int64_t kPruneNs = 600'000'000'000;
 // How long "there is nothing left" is believed without asking again.
 constexpr int64_t kShortNs = 100'000'000;
+// No call costs more, whatever it asks for: a hundred thousand dollars. Sums of bounds stay sums.
+constexpr Nanos kUpperMax = 100'000'000'000'000;
 
 bool Enforced(const BudgetSpec& spec) { return spec.on_exhausted != v1::ON_EXHAUSTED_WARN; }
 
@@ -44,7 +46,8 @@ AccountPolicy PolicyOf(const BudgetSpec& spec, int64_t time_ms) {
           .open_unheard = spec.open_unheard,
           .on_overrun = spec.on_overrun,
           .frozen = spec.frozen,
-          .window = KindOf(spec)};
+          .window = KindOf(spec),
+          .rolling_hours = spec.rolling_hours};
 }
 
 // Subjects are names and short texts; one that is longer shares its account with those that begin
@@ -79,23 +82,21 @@ OpenAccount& Budgets::Rep::Open(const BudgetMatch& match, int64_t admitted_ms, i
   const std::string_view subject = SubjectOf(match);
   LeaseHolder& holder = holders.current();
   OpenAccount& current = index.At(match.budget.get(), subject);
-  if (current.spec == match.budget && current.holder == &holder &&
+  if (current.spec == match.budget && current.holder == holders.number() &&
       Holds(current.window, admitted_ms) && admitted_ms < current.policy_until_ms &&
       holder.Holds(current.account)) {
     return current;
   }
   const WindowSpan window = WindowAt(KindOf(spec), spec.rolling_hours, spec.time_zone, admitted_ms);
-  const bool late = current.holder == &holder && window.start_s < current.window.start_s;
+  const bool late = current.holder == holders.number() && window.start_s < current.window.start_s;
   OpenAccount& account = late ? once : current;
-  account = {.spec = match.budget, .holder = &holder, .window = window};
+  account = {.spec = match.budget, .holder = holders.number(), .window = window};
   account.policy_until_ms =
       RaiseRuns(spec, admitted_ms) ? spec.raise_until_ms : std::numeric_limits<int64_t>::max();
   account.account = holder.Open(spec.id, subject, window, PolicyOf(spec, admitted_ms));
   account.bytes = BytesOf(spec, subject, window);
-  if (keeper) {
+  if (keeper)
     keeper->Fill(holder, spec, std::string(subject), account, LimitOf(spec, admitted_ms), now_ns);
-    keeper->Tick(holder, now_ns, admitted_ms);
-  }
   return account;
 }
 
@@ -111,6 +112,7 @@ std::optional<Result<Admitted>> Budgets::Rep::Prepare(const Attempt& attempt, in
     pruned_ns = now_ns;
     index.Prune(TimeMs(now_ns));
   }
+  if (keeper) keeper->Tick(holders.current(), now_ns, TimeMs(now_ns));
   state.budgets = this;
   state.holder = &holders.current();
   if (state.holder->id() != options.holder) state.holder_name = state.holder->id();
@@ -141,7 +143,7 @@ void Budgets::Rep::SetAmount(const Attempt& attempt, Nanos amount,
   state.amount = std::max<Nanos>(state.capped ? std::max(amount, least) : amount, 0);
   for (Need& need : state.needs) {
     need.nanos = state.amount;
-    need.upper_nanos = state.capped ? 0 : attempt.ask.upper_bound;
+    need.upper_nanos = state.capped ? 0 : std::min(attempt.ask.upper_bound, kUpperMax);
   }
 }
 
@@ -187,7 +189,8 @@ ReserveResult Budgets::Rep::Reserve(const Attempt& attempt, int64_t now_ns,
     const auto at = static_cast<size_t>(result.need);
     const BudgetMatch& match = attempt.matches[at];
     const OpenAccount& account = index.At(match.budget.get(), SubjectOf(match));
-    if (now_ns < account.short_until_ns && state.amount >= account.short_of)
+    if (account.account == state.needs[at].account && now_ns < account.short_until_ns &&
+        state.amount >= account.short_of)
       result.outcome = ReserveOutcome::kRefused;
   }
   const bool may_shrink = result.outcome == ReserveOutcome::kRefused && state.capped &&
@@ -267,7 +270,8 @@ Result<Admitted> Budgets::Rep::Refuse(const Attempt& attempt, const ReserveResul
   }
   ++refused[kExhausted];
   OpenAccount& account = index.At(match.budget.get(), subject);
-  if (!never_fits && now_ns >= account.short_until_ns) {
+  if (!never_fits && account.account == state.needs[at].account &&
+      now_ns >= account.short_until_ns) {
     account.short_until_ns = now_ns + kShortNs;
     account.short_of = state.amount;
   }

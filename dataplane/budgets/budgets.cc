@@ -12,12 +12,15 @@ namespace {
 LeaseOptions LeaseOptionsOf(const BudgetsOptions& options) {
   LeaseOptions lease;
   if (!options.standalone) return lease;
-  // Its own keeper: never out of contact, nothing idle is taken back, and buckets of rolling
-  // windows are needed for as long as they count.
+  lease.alone = true;
   lease.contact_lost_ns = std::numeric_limits<int64_t>::max();
   lease.idle_ns = std::numeric_limits<int64_t>::max();
-  lease.forget_after_s = int64_t{kRollingHoursMax + 1} * 3600;
   return lease;
+}
+
+// Milliseconds in seconds, with three decimals.
+std::string SecondsOf(int64_t ms) {
+  return std::to_string(ms / 1000) + "." + std::to_string(1000 + ms % 1000).substr(1);
 }
 
 }  // namespace
@@ -151,8 +154,7 @@ void Budgets::Collect(MetricsText& text) const {
   for (size_t i = 0; i <= Rep::kWaitBucketsMs.size(); ++i) {
     sum += rep.waits[i];
     const bool last = i == Rep::kWaitBucketsMs.size();
-    const std::string upto =
-        last ? "+Inf" : "0." + std::to_string(1000 + Rep::kWaitBucketsMs[i]).substr(1);
+    const std::string upto = last ? "+Inf" : SecondsOf(Rep::kWaitBucketsMs[i]);
     text.Sample("spillway_budget_wait_seconds_bucket", {{"le", upto}}, sum);
   }
   text.Sample("spillway_budget_wait_seconds_sum", {}, static_cast<double>(rep.waited_ns) / 1e9);

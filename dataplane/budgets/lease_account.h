@@ -34,6 +34,7 @@ struct AccountPolicy {
   v1::OnOverrun on_overrun = v1::ON_OVERRUN_FINISH;
   bool frozen = false;
   WindowKind window = WindowKind::kMonth;
+  int rolling_hours = 1;
 };
 
 // One budget that a request needs. `upper_nanos`: what the call can cost at most (0: no more than

@@ -9,6 +9,10 @@ namespace spillway {
 
 using Turn = LeaseHolder::Rep::Turn;
 
+namespace {
+constexpr int64_t kBucketS = 3600;  // of a rolling window
+}  // namespace
+
 LeaseHolder::LeaseHolder(std::string id, std::string instance, const LeaseOptions& options,
                          int64_t now_ns)
     : rep_(std::make_unique<Rep>()) {
@@ -50,6 +54,19 @@ LeaseAccount* LeaseHolder::Rep::Find(const AccountKeyView& key) {
   return found == index.end() ? nullptr : &accounts[found->second];
 }
 
+// The last one, or the latest of the same budget and subject that counts in the same window.
+const LeaseAccount* LeaseHolder::Rep::EarlierBucket(const LeaseAccount& account) {
+  const int64_t last_s = account.window.start_s - kBucketS;
+  const int64_t counts_from_s = RollingFrom(account.window.start_s, account.policy.rolling_hours);
+  const int64_t oldest_s = std::max(std::min(last_s, counts_from_s), rolling_since_s);
+  for (int64_t at_s = last_s; at_s >= oldest_s && at_s + kBucketS > forgotten_before_s;
+       at_s -= kBucketS) {
+    const LeaseAccount* found = Find({account.key.budget_id, account.key.subject, at_s});
+    if (found != nullptr) return found;
+  }
+  return nullptr;
+}
+
 AccountHandle LeaseHolder::Open(std::string_view budget_id, std::string_view subject,
                                 const WindowSpan& window, const AccountPolicy& policy) {
   Rep& rep = *rep_;
@@ -78,13 +95,14 @@ AccountHandle LeaseHolder::Open(std::string_view budget_id, std::string_view sub
   account.generation = generation;
   account.live = true;
   account.answered_epoch = rep.epoch;
-  if (policy.window == WindowKind::kRolling) {
+  if (policy.window == WindowKind::kRolling && !rep.options.alone) {
     // The remainder that was heard is of the whole window, which goes on in this bucket.
-    const LeaseAccount* last = rep.Find({budget_id, subject, window.start_s - 3600});
+    const LeaseAccount* last = rep.EarlierBucket(account);
     if (last != nullptr && last->heard_of) {
       account.heard_of = true;
       account.remainder = std::max<Nanos>(0, last->remainder + std::min<Nanos>(0, last->Free()));
     }
+    rep.rolling_since_s = std::min(rep.rolling_since_s, window.start_s);
   }
   rep.index.emplace(account.key, slot);
   return {.slot = slot, .generation = generation};

@@ -17,6 +17,9 @@ struct LeaseOptions {
   int64_t contact_lost_ns = 2'500'000'000;  // no grant for so long: out of contact
   int64_t idle_ns = 10'000'000'000;         // nothing reserved for so long: the money goes back
   int64_t forget_after_s = 3600;            // after the window's end
+  // Its own keeper grants it whole limits: nothing goes back before the window's end, and buckets
+  // of a rolling window are kept for as long as they count.
+  bool alone = false;
   int64_t drift_ppm = 500;  // how much slower than the monotonic clock time is taken
   int accounts_per_request_max = 2'000;
   int waiting_per_request_max = 256;
@@ -91,8 +94,8 @@ class LeaseHolder {
   std::vector<uint64_t> DropWaiters();
 
   // Something that the control plane should hear at once: a new waiter, recorded returns, a new
-  // epoch. Else MakeRequest once a second; while anybody waits, again every 15 ms or so (replies
-  // get lost).
+  // epoch. Else MakeRequest once a second; while anybody waits, again after 20 ms, or 100 ms when
+  // nothing was answered (messages get lost).
   bool WantsRequest() const;
   v1::LeaseRequest MakeRequest(int64_t now_ns);
 
@@ -105,7 +108,8 @@ class LeaseHolder {
   // Gives back what is neither reserved nor charged in those accounts; also what somebody here
   // waits for, since holding one budget while waiting for another starves both.
   void OnRecall(const v1::Recall& recall, int64_t now_ns);
-  // Once a second or so: gives back what is idle, in excess or of a window that is over; forgets.
+  // Once a second or so: gives back what is idle, in excess or of a window that is over; forgets,
+  // while in contact, windows that were over for long.
   void Tick(int64_t now_ns, int64_t window_time_ms);
   void ReturnAll(int64_t now_ns);  // before a drain or under a tombstone
 

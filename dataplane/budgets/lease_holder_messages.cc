@@ -284,7 +284,7 @@ void LeaseHolder::Tick(int64_t now_ns, int64_t window_time_ms) {
 }
 
 void LeaseHolder::Rep::Upkeep(LeaseAccount& account, int64_t now_ns) {
-  if (Forgettable(account)) {
+  if (Forgettable(account, now_ns)) {
     Forget(account);
     return;
   }
@@ -296,7 +296,7 @@ void LeaseHolder::Rep::Upkeep(LeaseAccount& account, int64_t now_ns) {
   if (over || idle) {
     account.rate = account.demanded = 0;  // else it would be stocked again at once
     GiveBack(account, free);
-  } else if (const Nanos target = TargetOf(account); free / 8 > target) {
+  } else if (const Nanos target = TargetOf(account); !options.alone && free / 8 > target) {
     GiveBack(account, free - 2 * target);
   }
 }
@@ -307,8 +307,13 @@ void LeaseHolder::ReturnAll(int64_t /*now_ns*/) {
   }
 }
 
-bool LeaseHolder::Rep::Forgettable(const LeaseAccount& account) const {
-  if (account.window.end_s > window_time_ms / 1000 - options.forget_after_s) return false;
+// Out of contact, what was heard of an earlier window may be all that is known of the next one.
+bool LeaseHolder::Rep::Forgettable(const LeaseAccount& account, int64_t now_ns) const {
+  const AccountPolicy& policy = account.policy;
+  const int64_t over_s = options.alone
+                             ? CountsUntil(policy.window, policy.rolling_hours, account.window)
+                             : account.window.end_s;
+  if (over_s > window_time_ms / 1000 - options.forget_after_s || !InContact(now_ns)) return false;
   return account.calls == 0 && account.wanted == 0 && account.Free() <= 0 && !account.dirty &&
          !account.queued && !account.unrecorded && account.heard == account.granted &&
          account.returned == account.returned_recorded && account.answered_epoch == epoch;

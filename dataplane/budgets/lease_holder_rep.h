@@ -99,7 +99,8 @@ struct LeaseHolder::Rep {
   void Measure(LeaseAccount& account, int64_t now_ns);
   bool OnGranted(const v1::GrantedAccount& granted, const v1::LeaseGrant& grant);
   void Upkeep(LeaseAccount& account, int64_t now_ns);
-  bool Forgettable(const LeaseAccount& account) const;
+  bool Forgettable(const LeaseAccount& account, int64_t now_ns) const;
+  const LeaseAccount* EarlierBucket(const LeaseAccount& account);
   void Forget(LeaseAccount& account);
   AccountFigures FigureOf(const LeaseAccount& account) const;
 
@@ -124,6 +125,7 @@ struct LeaseHolder::Rep {
   bool wants_request = false;
   int64_t calls = 0;
   int64_t forgotten_before_s = INT64_MIN;  // windows that ended by then may have been forgotten
+  int64_t rolling_since_s = INT64_MAX;     // no bucket of a rolling window begins before
   uint64_t next_ticket = 1;
 
   std::deque<LeaseAccount> accounts;  // by slot; stays in place

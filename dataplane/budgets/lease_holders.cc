@@ -41,6 +41,7 @@ std::vector<LeaseHolder*> LeaseHolders::All() {
 std::vector<uint64_t> LeaseHolders::Replace(std::string holder, int64_t now_ns) {
   std::vector<uint64_t> waiters = current().DropWaiters();
   current().ReturnAll(now_ns);
+  ++replaced_;
   holders_.push_back(std::make_unique<LeaseHolder>(std::move(holder), instance_, options_, now_ns));
   return waiters;
 }

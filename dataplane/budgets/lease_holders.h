@@ -37,6 +37,7 @@ class LeaseHolders {
 
   LeaseHolder& current() { return *holders_.back(); }
   const LeaseHolder& current() const { return *holders_.back(); }
+  int64_t number() const { return replaced_; }  // of the current one, never of another
   LeaseHolder* Find(std::string_view holder);
   // All of them, the current one last.
   std::vector<LeaseHolder*> All();
@@ -63,6 +64,7 @@ class LeaseHolders {
   LeaseOptions options_;
   LeaseClock clock_;
   int64_t fleet_size_ = 0;
+  int64_t replaced_ = 0;
   std::vector<std::unique_ptr<LeaseHolder>> holders_;
 };
 

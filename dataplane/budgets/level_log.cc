@@ -89,7 +89,13 @@ Result<void> LevelLog::Open() {
   allocated_ = kBytesAhead;
   // Without space ahead it works, too, as long as the disk lets it.
   if (posix_fallocate(fd_, 0, kBytesAhead) != 0) allocated_ = 0;
-  if (fsync(fd_) != 0 || !SyncFolderOf(path_)) return FailFile("cannot sync", path_);
+  if (fsync(fd_) != 0) return FailFile("cannot sync", path_);
+  return {};
+}
+
+Result<void> LevelLog::SyncFolder() {
+  if (!folder_synced_ && !SyncFolderOf(path_)) return FailFile("cannot sync the folder of", path_);
+  folder_synced_ = true;
   return {};
 }
 
@@ -102,6 +108,7 @@ Result<void> LevelLog::Write(const std::string& frames) {
 
 Result<void> LevelLog::Append(std::string_view holder,
                               const std::vector<v1::HolderAccount>& levels) {
+  SW_CHECK(SyncFolder());
   SW_CHECK(Write(FramesOf(boot_id_, holder, levels)));
   for (const v1::HolderAccount& level : levels)
     last_[{std::string(holder), level.account().SerializeAsString()}] = level;
@@ -122,12 +129,12 @@ Result<void> LevelLog::Compact(const Keep& keep) {
   SW_CHECK(fresh.Open());
   SW_CHECK(fresh.Write(frames));
   if (rename(fresh.path_.c_str(), path_.c_str()) != 0) return FailFile("cannot rename to", path_);
-  if (!SyncFolderOf(path_)) return FailFile("cannot sync", path_);
   std::swap(fd_, fresh.fd_);
   used_ = fresh.used_;
   allocated_ = fresh.allocated_;
   compacted_ = used_;
-  return {};
+  folder_synced_ = false;
+  return SyncFolder();
 }
 
 Result<RecordedLevels> ReadLevels(const std::string& folder) {

@@ -34,7 +34,8 @@ class LevelLog {
   Result<void> Append(std::string_view holder, const std::vector<v1::HolderAccount>& levels);
   // Whether it is time to call Compact.
   bool Grown() const { return used_ > kBytesAhead / 4 * 3 && used_ > 2 * compacted_; }
-  // Writes the file anew without the accounts that `keep` does not want.
+  // Writes the file anew without the accounts that `keep` does not want. When it fails, nothing is
+  // lost, and Append works or says that it does not.
   using Keep = std::function<bool(std::string_view holder, const v1::Account& account)>;
   Result<void> Compact(const Keep& keep);
 
@@ -44,13 +45,15 @@ class LevelLog {
       : path_(std::move(path)), boot_id_(std::move(boot_id)) {}
   Result<void> Open();
   Result<void> Write(const std::string& frames);
+  Result<void> SyncFolder();
 
   std::string path_;
   std::string boot_id_;
   int fd_ = -1;
   int64_t used_ = 0;
   int64_t allocated_ = 0;
-  int64_t compacted_ = 0;  // bytes after the last Compact
+  int64_t compacted_ = 0;       // bytes after the last Compact
+  bool folder_synced_ = false;  // until then a power cut may leave the file without its name
   // (holder, serialised account) -> the last word
   std::map<std::pair<std::string, std::string>, v1::HolderAccount> last_;
 };

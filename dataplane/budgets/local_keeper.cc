@@ -1,7 +1,7 @@
 #include "dataplane/budgets/local_keeper.h"
 
 #include <algorithm>
-#include <tuple>
+#include <iterator>
 #include <utility>
 
 namespace spillway {
@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kKeeperTickNs = 1'000'000'000;
 constexpr int64_t kEpoch = 1;  // of the only control plane there is: this one
+constexpr int kSeriesPerTick = 2'000;
 
 v1::LeaseGrant Answer(const LeaseHolder& holder) {
   v1::LeaseGrant grant;
@@ -90,18 +91,32 @@ void LocalKeeper::Grant(LeaseHolder& holder, const AccountFigures& figures, Nano
 void LocalKeeper::Tick(LeaseHolder& holder, int64_t now_ns, int64_t time_ms) {
   if (now_ns - ticked_ns_ < kKeeperTickNs) return;
   ticked_ns_ = now_ns;
-  std::ignore = holder.MakeRequest(now_ns);
-  holder.OnGrant(Answer(holder), now_ns);
+  v1::LeaseGrant grant = Answer(holder);
+  const v1::LeaseRequest request = holder.MakeRequest(now_ns);
+  for (const v1::HolderAccount& listed : request.accounts()) {
+    v1::GrantedAccount& granted = *grant.add_accounts();
+    *granted.mutable_account() = listed.account();
+    granted.set_granted(listed.granted_seen());
+  }
+  holder.OnGrant(grant, now_ns);
   holder.Tick(now_ns, time_ms);
   RecordAll(holder, now_ns);
-  const int64_t oldest_s = time_ms / 1000 - int64_t{kRollingHoursMax + 1} * 3600;
-  std::erase_if(series_, [&](auto& entry) {
-    // A window without an end, or one that may still be current, stays.
-    std::erase_if(entry.second, [&](const auto& window) {
-      return window.first > 0 && window.first < oldest_s && !holder.Holds(window.second.account);
+  ForgetWindows(holder, time_ms / 1000);
+}
+
+void LocalKeeper::ForgetWindows(const LeaseHolder& holder, int64_t time_s) {
+  const int64_t oldest_s = time_s - int64_t{kRollingHoursMax + 1} * 3600;
+  auto at = series_.lower_bound(next_);
+  for (int left = kSeriesPerTick; left > 0 && at != series_.end(); --left) {
+    std::erase_if(at->second, [&](const auto& entry) {
+      const auto& [start_s, window] = entry;
+      if (window.account != AccountHandle{}) return !holder.Holds(window.account);
+      // Of earlier processes only. One without an end, or that may still be current, stays.
+      return start_s > 0 && start_s < oldest_s;
     });
-    return entry.second.empty();
-  });
+    at = at->second.empty() ? series_.erase(at) : std::next(at);
+  }
+  next_ = at == series_.end() ? SeriesKey{} : at->first;
 }
 
 }  // namespace spillway

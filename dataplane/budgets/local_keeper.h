@@ -23,7 +23,8 @@ class LocalKeeper {
   // buckets of a rolling window took. What is reserved stays reserved.
   void Fill(LeaseHolder& holder, const BudgetSpec& spec, const std::string& subject,
             const OpenAccount& account, Nanos limit, int64_t now_ns);
-  // Once a second or so: lets the holder forget windows that count no more.
+  // Answers the holder and lets it forget windows that count no more; does nothing when called
+  // again within a second.
   void Tick(LeaseHolder& holder, int64_t now_ns, int64_t time_ms);
 
  private:
@@ -35,8 +36,11 @@ class LocalKeeper {
   Nanos OfOthers(const LeaseHolder& holder, const Series& series, int64_t start_s, int hours,
                  int64_t now_ns) const;
   void Grant(LeaseHolder& holder, const AccountFigures& figures, Nanos level, int64_t now_ns);
+  void ForgetWindows(const LeaseHolder& holder, int64_t time_s);
 
-  std::map<std::pair<std::string, std::string>, Series> series_;
+  using SeriesKey = std::pair<std::string, std::string>;  // budget, subject
+  std::map<SeriesKey, Series> series_;
+  SeriesKey next_;  // where ForgetWindows goes on
   int64_t ticked_ns_ = 0;
 };
 

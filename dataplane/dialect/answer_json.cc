@@ -19,10 +19,26 @@ static_assert(kBodyPadding >= simdjson::SIMDJSON_PADDING);
 constexpr int64_t kTokensMax = int64_t{1} << 40;
 constexpr size_t kParserKept = 1 << 20;
 
-ondemand::parser& ThreadParser() {
-  thread_local ondemand::parser parser;
-  return parser;
-}
+// The thread's parser, lent for one document. Its buffers grow with what it reads; large ones do
+// not stay.
+class LentParser {
+ public:
+  LentParser() : parser_(OfThread()) {}
+  ~LentParser() {
+    if (parser_.capacity() > kParserKept) parser_ = ondemand::parser();
+  }
+  LentParser(const LentParser&) = delete;
+  LentParser& operator=(const LentParser&) = delete;
+
+  ondemand::parser* operator->() const { return &parser_; }
+
+ private:
+  static ondemand::parser& OfThread() {
+    thread_local ondemand::parser parser;
+    return parser;
+  }
+  ondemand::parser& parser_;
+};
 
 // A count as providers write it; nullopt: no number. Sets `absurd` for one that nobody could mean.
 std::optional<int64_t> ReadCount(ondemand::value value, bool& absurd) {
@@ -137,9 +153,10 @@ void ReadMember(std::string_view key, ondemand::value value, AnswerFacts& facts)
   }
 }
 
+// The same keys as in event_facts.cc.
 bool IsTextKey(std::string_view key) {
   return key == "content" || key == "text" || key == "arguments" || key == "refusal" ||
-         key == "reasoning" || key == "reasoning_content" || key == "input";
+         key == "reasoning" || key == "reasoning_content" || key == "input" || key == "transcript";
 }
 
 // Adds up the strings under IsTextKey keys. `depth` bounds the walk through what a provider sent.
@@ -182,9 +199,10 @@ bool IsValid(std::string_view padded) {
 
 AnswerFacts ReadAnswer(std::string_view json) {
   AnswerFacts facts;
+  const LentParser parser;
   ondemand::document document;
   const simdjson::padded_string_view padded(json.data(), json.size(), json.size() + kBodyPadding);
-  if (ThreadParser().iterate(padded).get(document) != simdjson::SUCCESS) return facts;
+  if (parser->iterate(padded).get(document) != simdjson::SUCCESS) return facts;
   ondemand::object object;
   if (document.get_object().get(object) != simdjson::SUCCESS) return facts;
   for (auto member : object) {
@@ -210,9 +228,10 @@ AnswerFacts ReadEvent(std::string_view json) {
 }
 
 int64_t CountContentBytes(std::string_view json) {
+  const LentParser parser;
   ondemand::document document;
   const simdjson::padded_string_view padded(json.data(), json.size(), json.size() + kBodyPadding);
-  if (ThreadParser().iterate(padded).get(document) != simdjson::SUCCESS) return 0;
+  if (parser->iterate(padded).get(document) != simdjson::SUCCESS) return 0;
   ondemand::value choices;
   if (document.find_field_unordered("choices").get(choices) != simdjson::SUCCESS) return 0;
   return CountText(choices, 0);

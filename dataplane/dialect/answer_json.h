@@ -33,7 +33,8 @@ AnswerFacts ReadAnswer(std::string_view json);
 // over it; `is_object` is false for a broken one.
 AnswerFacts ReadEvent(std::string_view json);
 
-// The bytes of text in all choices of an unary answer (padded): messages, refusals, arguments.
+// The bytes of text in all choices of an unary answer (padded): messages, refusals,
+// reasoning, arguments, transcripts.
 int64_t CountContentBytes(std::string_view json);
 
 }  // namespace spillway::openai

@@ -26,6 +26,9 @@ class KeyWalk {
   }
   const char* ValueBehind(const char* quote) const;
   void OnText(const char* value);
+  bool IsText(const char* value) const {
+    return end_ - value > 1 && value[0] == '"' && value[1] != '"';
+  }
   void OnTier(const char* value);
 
   const char* const begin_;
@@ -56,6 +59,9 @@ void KeyWalk::OnTier(const char* value) {
 void KeyWalk::OnQuote(const char* quote) {
   if (quote == begin_) return;
   switch (quote[-1]) {
+    case 'a':
+      if (const char* const value = ValueOf("data", quote)) facts_.data |= IsText(value);
+      break;
     case 'e':
       if (const char* const value = ValueOf("usage", quote)) facts_.usage_object |= *value == '{';
       break;
@@ -64,12 +70,15 @@ void KeyWalk::OnQuote(const char* quote) {
       if (const char* const value = ValueOf("service_tier", quote)) OnTier(value);
       break;
     case 'n':
-      if (const char* const value = ValueOf("finish_reason", quote)) facts_.finish |= *value == '"';
+      if (const char* const value = ValueOf("finish_reason", quote))
+        facts_.finishes += *value == '"' ? 1 : 0;
       break;
     case 't':
       OnText(ValueOf("content", quote));
       OnText(ValueOf("text", quote));
       OnText(ValueOf("reasoning_content", quote));
+      OnText(ValueOf("input", quote));
+      OnText(ValueOf("transcript", quote));
       break;
     case 's':
       OnText(ValueOf("arguments", quote));
@@ -109,20 +118,5 @@ EventFacts KeyWalk::Run() {
 }  // namespace
 
 EventFacts LookAt(std::string_view data) { return KeyWalk(data).Run(); }
-
-bool MayBeUsageEvent(std::string_view partial) {
-  constexpr std::string_view kKey = "\"choices\"";
-  const size_t key = partial.find(kKey);
-  if (key == partial.npos) return true;
-  const char* const end = partial.data() + partial.size();
-  const char* p = SkipJsonSpace(partial.data() + key + kKey.size(), end);
-  if (p == end) return true;
-  if (*p != ':') return false;
-  p = SkipJsonSpace(p + 1, end);
-  if (p == end) return true;
-  if (*p != '[') return false;
-  p = SkipJsonSpace(p + 1, end);
-  return p == end || *p == ']';
-}
 
 }  // namespace spillway::openai

@@ -9,17 +9,13 @@ namespace spillway::openai {
 // matter occur, and with which kind of value. A key inside a text cannot be mistaken for one: its
 // quotes are escaped there.
 struct EventFacts {
-  bool finish = false;            // a finish_reason that is a string
+  int64_t finishes = 0;           // how often a finish_reason is a string
   bool usage_object = false;      // a "usage" that is an object: worth parsing
   bool error = false;             // an "error" that is not null: worth parsing
   std::string_view service_tier;  // as written, into the data; empty: none
-  int64_t content_bytes = 0;      // of text, refusal, reasoning and arguments, as escaped
+  int64_t content_bytes = 0;      // of what CountContentBytes counts, as escaped
+  bool data = false;              // a "data" that is a text: audio, of unknown length in tokens
 };
 EventFacts LookAt(std::string_view data);
-
-// False as soon as `partial`, the beginning of an event, shows a choice: then it is not the usage
-// event, however it goes on. The first "choices" decides, so that more bytes never change a
-// "false".
-bool MayBeUsageEvent(std::string_view partial);
 
 }  // namespace spillway::openai

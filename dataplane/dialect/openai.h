@@ -36,27 +36,30 @@ struct ProviderError {
 };
 ProviderError ScanError(std::string_view body);
 
-// A streamed answer, scanned in place as it arrives; lines end by CR, LF or CRLF. Forwarded as it
-// is but for the usage event nobody asked for, known by the empty array in its `choices`.
+// A streamed answer, scanned in place as it arrives; lines end by CR, LF or CRLF. Whole events are
+// forwarded as they are, but for the usage event nobody asked for, known by the empty array in its
+// `choices`. What is incomplete waits for its end: half an event never goes out.
 class StreamScanner {
  public:
   static constexpr size_t kEventBytesMax = 1 << 20;  // larger ones are broken
   StreamScanner(Operation operation, bool hide_usage_event);
 
   // Appends to `out` what may go to the client now (views into `bytes` and into held bytes; valid
-  // until the next call). False: no SSE, or a broken event (too large, wrong UTF-8, no JSON object,
-  // not "[DONE]"): `out` has what came before it, and the scanner is of no further use.
+  // until the next call). False: no SSE, or a broken event (too large, wrong UTF-8, neither in
+  // braces nor "[DONE]"; parsed are only those with usage or an error): `out` has what came before
+  // it, and the scanner is of no further use.
   bool Feed(std::string_view bytes, std::vector<std::string_view>& out);
   // The answer's body has ended properly: an event that only lacks its blank line counts as one,
   // and what was held back for it goes out. mid_event() still: it was cut, and stays held.
   void Finish(std::vector<std::string_view>& out);
 
-  bool done() const { return done_; }                // "[DONE]" was seen
-  bool finish_seen() const { return finish_seen_; }  // some finish_reason that is not null
-  bool error_seen() const { return error_seen_; }    // an in-band error event
-  bool mid_event() const { return mid_event_; }      // the last event is not complete
+  bool done() const { return done_; }              // "[DONE]" was seen
+  int64_t finishes() const { return finishes_; }   // each finish_reason that is not null
+  bool error_seen() const { return error_seen_; }  // an in-band error event
+  bool mid_event() const { return mid_event_; }    // the last event is not complete
   bool any_event() const { return events_ > 0; }
   const std::optional<TokenUsage>& usage() const { return usage_; }
+  bool usage_outdated() const { return usage_outdated_; }  // content came behind it
   // As BilledTier has it; of the last event that named one.
   std::string service_tier() const { return BilledTier(tier_); }
   // Output tokens relayed so far, estimated by their text's length (at most `most`): at least one
@@ -67,20 +70,18 @@ class StreamScanner {
   size_t FindBlockEnd(std::string_view bytes, size_t from);
   size_t TakeLateLineFeed(std::string_view bytes, std::vector<std::string_view>& out);
   bool Resume(std::string_view bytes, size_t& at, std::vector<std::string_view>& out);
-  bool MustHold() const;
   bool OnBlock(std::string_view block, bool& hide);
-  bool OnEvent(std::string_view data, std::string_view block, bool& hide);
+  bool OnEvent(std::string_view data, bool& hide);
 
   bool hide_usage_event_;
-  bool done_ = false, finish_seen_ = false, error_seen_ = false, mid_event_ = false;
+  bool done_ = false, error_seen_ = false, mid_event_ = false, usage_outdated_ = false;
   bool started_ = false;       // the first block was seen
   bool at_line_begin_ = true;  // no byte of the current line was seen
   bool in_comment_ = false;    // the current line begins with ':'
   bool after_cr_ = false;      // the last byte seen was a CR: an LF belongs to it
   bool last_hidden_ = false;   // the last block was held back for good
-  bool held_sent_ = false;     // the client has what held_ holds
   int block_lines_ = 0;        // complete lines of the current block
-  int64_t events_ = 0, content_events_ = 0, content_bytes_ = 0;
+  int64_t events_ = 0, finishes_ = 0, content_events_ = 0, content_bytes_ = 0;
   std::optional<TokenUsage> usage_;
   std::string tier_;      // as reported
   std::string held_;      // the current, incomplete block

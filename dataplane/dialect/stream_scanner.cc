@@ -1,7 +1,8 @@
 // The unit of work is a block: an event with its blank line, a lone comment line, a blank line too
-// many. Blocks that one read holds whole are looked at in place and forwarded in one view; only the
-// last, incomplete one is copied, because its bytes are needed together once the rest has come. An
-// event of 300 bytes costs 80 ns (170 ns when a read ends inside it).
+// many. Blocks that one read holds whole are looked at in place and forwarded in one view. Only the
+// last, incomplete one is copied, and waits for its end: no client can use half an event, and one
+// that was cut must not reach its parser. An event of 300 bytes costs 80 ns (170 ns when a read
+// ends inside it).
 #include <simdjson.h>
 
 #include <algorithm>
@@ -17,8 +18,6 @@
 namespace spillway::openai {
 namespace {
 
-// A usage event has a few hundred bytes: what is larger is neither hidden nor held back.
-constexpr size_t kUsageEventBytesMax = size_t{64} * 1024;
 constexpr size_t kHeldKept = size_t{4} * 1024;
 constexpr size_t kTierKept = 64;  // no tier's name is as long
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
@@ -114,8 +113,8 @@ size_t StreamScanner::TakeLateLineFeed(std::string_view bytes, std::vector<std::
   return 1;
 }
 
-// Adds what came to the incomplete block of earlier reads, up to its end if that is here. Forwards
-// all that it takes; `at` is where it stopped.
+// Adds what came to the incomplete block of earlier reads, up to its end if that is here; then it
+// is forwarded. `at` is where it stopped.
 bool StreamScanner::Resume(std::string_view bytes, size_t& at, std::vector<std::string_view>& out) {
   const size_t end = FindBlockEnd(bytes, 0);
   const bool whole = end != std::string_view::npos;
@@ -124,26 +123,15 @@ bool StreamScanner::Resume(std::string_view bytes, size_t& at, std::vector<std::
   bool hide = false;
   if (!started_ && !BeginsLikeEvents(held_)) return false;
   if (whole ? !OnBlock(held_, hide) : held_.size() > kEventBytesMax) return false;
-  if (held_sent_) {
-    out.push_back(bytes.substr(0, at));
-  } else if (whole ? !hide : !MustHold()) {
-    held_sent_ = true;
-    released_ = held_;
-    out.emplace_back(released_);
-  }
-  if (whole) held_.clear();
-  if (held_.empty() && held_.capacity() > kHeldKept) held_.shrink_to_fit();
+  if (!whole) return true;
+  released_.swap(held_);
+  if (!hide) out.emplace_back(released_);
   return true;
-}
-
-bool StreamScanner::MustHold() const {
-  if (!hide_usage_event_ || held_.size() > kUsageEventBytesMax) return false;
-  const bool comment = block_lines_ == 0 && in_comment_;
-  return !comment && MayBeUsageEvent(held_);
 }
 
 bool StreamScanner::Feed(std::string_view bytes, std::vector<std::string_view>& out) {
   released_.clear();
+  if (released_.capacity() > kHeldKept) released_.shrink_to_fit();
   size_t at = TakeLateLineFeed(bytes, out);
   if (!held_.empty() && !Resume(bytes, at, out)) return false;
   size_t run = at;
@@ -163,15 +151,10 @@ bool StreamScanner::Feed(std::string_view bytes, std::vector<std::string_view>& 
     at = end;
   }
   mid_event_ = at < bytes.size() || !held_.empty();
-  if (at < bytes.size()) {
-    held_.assign(bytes, at);
-    if (held_.size() > kEventBytesMax || (!started_ && !BeginsLikeEvents(held_))) return false;
-    held_sent_ = !MustHold();
-    forward_to(held_sent_ ? bytes.size() : at);
-  } else {
-    forward_to(at);
-  }
-  return true;
+  forward_to(at);
+  if (at == bytes.size()) return true;
+  held_.assign(bytes, at);
+  return held_.size() <= kEventBytesMax && (started_ || BeginsLikeEvents(held_));
 }
 
 bool StreamScanner::OnBlock(std::string_view block, bool& hide) {
@@ -186,13 +169,13 @@ bool StreamScanner::OnBlock(std::string_view block, bool& hide) {
   if (lines == 0) return true;
   if (lines > 1) {
     const std::string data = JoinData(block);
-    return OnEvent(data, block, hide);
+    return OnEvent(data, hide);
   }
   const auto data = DataOfLine(TrimLineEnds(block));
-  return !data || OnEvent(*data, block, hide);
+  return !data || OnEvent(*data, hide);
 }
 
-bool StreamScanner::OnEvent(std::string_view data, std::string_view block, bool& hide) {
+bool StreamScanner::OnEvent(std::string_view data, bool& hide) {
   data = TrimSpace(data);
   if (data.empty()) return true;
   if (data.starts_with("[DONE]")) {
@@ -203,8 +186,10 @@ bool StreamScanner::OnEvent(std::string_view data, std::string_view block, bool&
   if (!simdjson::validate_utf8(data.data(), data.size())) return false;
   ++events_;
   const EventFacts facts = LookAt(data);
-  finish_seen_ |= facts.finish;
-  if (facts.content_bytes > 0) ++content_events_;
+  finishes_ += facts.finishes;
+  const bool content = facts.content_bytes > 0 || facts.data;
+  if (content) ++content_events_;
+  usage_outdated_ |= content && usage_.has_value();
   content_bytes_ += facts.content_bytes;
   if (!facts.service_tier.empty() && facts.service_tier != tier_) {
     tier_ = facts.service_tier.substr(0, kTierKept);
@@ -213,10 +198,12 @@ bool StreamScanner::OnEvent(std::string_view data, std::string_view block, bool&
 
   const AnswerFacts answer = ReadEvent(data);
   if (!answer.is_object) return false;
-  if (answer.usage) usage_ = answer.usage;
+  if (answer.usage) {
+    usage_ = answer.usage;
+    usage_outdated_ = false;
+  }
   error_seen_ |= answer.is_error;
-  hide = hide_usage_event_ && answer.has_usage && answer.choices_empty &&
-         block.size() <= kUsageEventBytesMax && MayBeUsageEvent(block);
+  hide = hide_usage_event_ && answer.has_usage && answer.choices_empty;
   last_hidden_ = hide;
   return true;
 }
@@ -230,8 +217,8 @@ void StreamScanner::Finish(std::vector<std::string_view>& out) {
   const std::string_view data = TrimSpace(joined);
   const bool complete = data.empty() || data.starts_with("[DONE]") || ReadEvent(data).is_object;
   bool hide = false;
-  mid_event_ = !complete || !OnEvent(data, held_, hide);
-  if (!mid_event_ && !held_sent_ && !hide) {
+  mid_event_ = !complete || !OnEvent(data, hide);
+  if (!mid_event_ && !hide) {
     released_ = held_;
     out.emplace_back(released_);
   }

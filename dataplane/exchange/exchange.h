@@ -92,7 +92,6 @@ struct Exchange {
   BodyReader& body;
   std::string request_id;   // ours, or the client's x-request-id when it is sane
   int64_t accepted_ns = 0;  // when the head was complete
-  bool draining = false;
   AccessRecord record = {};
   // Complete header lines that every answer carries, refusals included ("name: value\r\n" each).
   std::string answer_headers = {};

@@ -21,9 +21,4 @@ std::string_view RequestHead::Find(std::string_view name) const {
   return {};
 }
 
-int RequestHead::Count(std::string_view name) const {
-  return static_cast<int>(std::ranges::count_if(
-      headers, [name](const Header& header) { return EqualsIgnoreCase(header.name, name); }));
-}
-
 }  // namespace spillway

@@ -33,7 +33,6 @@ struct RequestHead {
 
   // The first header of that name; empty when absent.
   std::string_view Find(std::string_view name) const;
-  int Count(std::string_view name) const;
 };
 
 }  // namespace spillway

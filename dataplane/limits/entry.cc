@@ -18,6 +18,8 @@ constexpr int64_t kWeightOne = 256;
 constexpr int64_t kUrgentParts = 16;
 // What nobody confirmed after this was lost.
 constexpr int64_t kToldLostNs = int64_t{300} * kNsPerMs;
+// So long a peer that confirms nothing is told how many requests run: it is of another kind.
+constexpr int64_t kToldInVainNs = int64_t{10'000} * kNsPerMs;
 
 // FNV-1a: the same in all processes.
 uint64_t TurnOf(std::string_view text) {
@@ -87,13 +89,20 @@ bool LimitEntry::SeeFleet(const FleetView& view) {
     charged += charge;
   }
   running_share = view.ShareOf(running_max, turn);
-  std::erase_if(peers, [&view](const PeerUse& use) { return !view.IsLive(use.member); });
+  // A process that is gone runs nothing any more, also when another one took its place at once.
+  std::erase_if(peers, [&view](const PeerUse& use) {
+    return !view.IsLive({.id = use.member, .life = use.life});
+  });
   return charged > 0;
 }
 
 void LimitEntry::Tell(uint64_t sent, const HeardByAll& heard, int64_t now_ns) {
   NoteHeard(heard);
-  announced = mine;
+  if (Running() != announced[kRunning]) {
+    running_told = sent;
+    running_told_ns = now_ns;
+  }
+  announced = {mine[kRequests], mine[kTokens], Running()};
   latest = {.sent = sent, .at_ns = now_ns, .totals = {mine[kRequests], mine[kTokens]}};
   if (pending.sent == 0 || now_ns - pending.at_ns > kToldLostNs) pending = latest;
 }
@@ -102,9 +111,18 @@ void LimitEntry::NoteHeard(const HeardByAll& heard) {
   const bool newest = heard.Has(latest.sent);
   if (!newest && !heard.Has(pending.sent)) return;
   known = newest ? latest.totals : pending.totals;
+  if ((newest ? latest.sent : pending.sent) >= running_told) running_told = 0;
   pending = newest ? ToldTotals{} : latest;
   if (newest) latest = {};
 }
+
+bool LimitEntry::RunningUnheard(const HeardByAll& heard, int64_t now_ns) {
+  NoteHeard(heard);
+  if (now_ns - running_told_ns > kToldInVainNs) running_told = 0;
+  return running_told != 0;
+}
+
+bool LimitEntry::ToldLongAgo(int64_t now_ns) const { return now_ns - latest.at_ns > kToldLostNs; }
 
 int64_t LimitEntry::Unheard(Kind kind) const {
   // What was used before the running period, and did not make debt, is nobody's concern any more.
@@ -357,7 +375,7 @@ LimitStandings LimitEntry::Standings(int64_t now_ns) const {
 }
 
 bool LimitEntry::IsIdle() const {
-  return pins == 0 && waiting == 0 && !dirty && !open && mine[kRunning] == 0 &&
+  return pins == 0 && waiting == 0 && !dirty && !unheard && !open && mine[kRunning] == 0 &&
          std::ranges::all_of(peers, [](const PeerUse& use) { return use.running == 0; });
 }
 

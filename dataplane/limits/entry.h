@@ -86,6 +86,14 @@ struct LimitEntry {
   void Hear(const PeerReport& report, int64_t now_ns);
   // Message `sent` tells peers how it stands now.
   void Tell(uint64_t sent, const HeardByAll& heard, int64_t now_ns);
+  // Running now under a limit of concurrent requests, which only then peers must know.
+  int64_t Running() const { return running_max > 0 ? mine[kRunning] : 0; }
+  // Something counts of which peers must hear.
+  bool ConcernsPeers() const { return spec != nullptr && (open || Running() != 0); }
+  // Running was told and not confirmed; false also when nobody will confirm it any more.
+  bool RunningUnheard(const HeardByAll& heard, int64_t now_ns);
+  // What was told last is confirmed by now, or lost.
+  bool ToldLongAgo(int64_t now_ns) const;
   // What was taken here that a live peer may not have heard.
   int64_t Unheard(Kind kind) const;
 
@@ -121,14 +129,17 @@ struct LimitEntry {
   std::array<int64_t, 2> known{};      // `mine` as all live peers have heard for sure
   ToldTotals pending;                  // the oldest after `known`
   ToldTotals latest;                   // the newest
-  uint64_t joins = 0;                  // of FleetView, as seen
+  uint64_t running_told = 0;  // the first message with the present Running; 0: all heard it
+  int64_t running_told_ns = 0;
+  uint64_t joins = 0;  // of FleetView, as seen
   uint64_t losses = 0;
   uint64_t round = 0;
   uint64_t generation = 0;
   std::vector<PeerUse> peers;
-  int32_t pins = 0;     // tickets and waiting requests
-  int32_t waiting = 0;  // requests in its queue
-  bool dirty = false;   // in its shard's list
+  int32_t pins = 0;      // tickets and waiting requests
+  int32_t waiting = 0;   // requests in its queue
+  bool dirty = false;    // in its shard's list of changed ones,
+  bool unheard = false;  // and in that of those whose Running may not have been heard
 
  private:
   void Roll(int64_t now_ns);

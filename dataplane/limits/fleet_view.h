@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,10 +14,15 @@ namespace spillway {
 // Who shares the limits, at one moment. Immutable once published.
 struct FleetView {
   uint64_t generation = 0;
-  uint64_t joins = 0;             // peers that came, or came back: what was said before they missed
-  int64_t live = 1;               // this data plane and the peers heard lately
-  int64_t fleet = 1;              // all that may spend: silent ones keep their share
-  std::vector<uint32_t> members;  // ids of the live peers, ascending
+  uint64_t joins = 0;  // peers that came, or came back: what was said before they missed
+  int64_t live = 1;    // this data plane and the peers heard lately
+  int64_t fleet = 1;   // all that may spend: silent ones keep their share
+  struct Member {
+    uint32_t id = 0;
+    uint32_t life = 0;  // another process, or one that was silent, is another life
+    friend auto operator<=>(const Member&, const Member&) = default;
+  };
+  std::vector<Member> members;  // the live peers, ascending
   // Places of the live ones (this one included) among all names in order; empty: not all are known.
   std::vector<int64_t> ranks;
   std::shared_ptr<const HeardByAll> heard;  // by the live ones; nullptr: nobody hears
@@ -24,7 +30,7 @@ struct FleetView {
   // By those that were live before the last loss, until then.
   std::shared_ptr<const HeardByAll> heard_before;
 
-  bool IsLive(uint32_t member) const { return std::ranges::binary_search(members, member); }
+  bool IsLive(const Member& member) const { return std::ranges::binary_search(members, member); }
   // The live ones' part of `total`: the sum over all data planes is never above it, and equal to it
   // when everybody knows everybody. Whole: who has the larger parts of a total that cannot be
   // divided goes by `turn`, the same on all data planes.

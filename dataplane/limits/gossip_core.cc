@@ -21,7 +21,7 @@ void Describe(const LimitEntry& entry, int64_t now_ns, v1::LimitUse& use) {
   use.set_subject(std::string(entry.subject()));
   use.set_requests(entry.mine[LimitEntry::kRequests]);
   use.set_tokens(entry.mine[LimitEntry::kTokens]);
-  use.set_concurrent(entry.mine[LimitEntry::kRunning]);
+  use.set_concurrent(entry.Running());
   use.set_born(entry.birth);
   use.set_period_ms(entry.period_ns / kNsPerMs);
   if (!entry.open) return;
@@ -122,7 +122,10 @@ std::vector<std::string> GossipCore::Changed(int64_t now_ns, bool rotate) {
     entry.Tell(gossip.sent(), *view->heard, now_ns);
   };
   const bool more = table.VisitChanged(kUsesMax * kMessagesMax, now_ns, add);
-  if (rotate && !more) table.VisitSome(kRotationMax, now_ns, add);
+  if (rotate && !more) {
+    table.VisitUnheard(kUsesMax, *view->heard, now_ns, add);
+    table.VisitSome(kRotationMax, now_ns, add);
+  }
   flush(more);
   return messages;
 }

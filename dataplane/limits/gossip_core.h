@@ -17,12 +17,13 @@ namespace spillway {
 //
 // Messages carry what changed since the last one, and some more in rotation, so that newcomers and
 // lost copies catch up; each is at most kBytesMax long, names of peers apart. They confirm what was
-// heard: what is not confirmed when contact is lost is charged to one's own share. They are not
-// signed. What a message can do is to hold others back, or to be ignored: one claims at most 16
-// limits per bucket, all together no deeper debt than 16 periods or an hour, whichever is less but
-// at least one period; what is claimed back is at most what the same member claimed in the last two
-// periods or so. A captured data plane can so make others refuse as long as it lies, and let them
-// admit up to half a limit more in a period; it could as well send the requests itself.
+// heard: how many requests run is told until it is (or ten seconds in vain), and what is not
+// confirmed when contact is lost is charged to one's own share. They are not signed. What a message
+// can do is to hold others back, or to be ignored: one claims at most 16 limits per bucket, all
+// together no deeper debt than 16 periods or an hour, whichever is less but at least one period;
+// what is claimed back is at most what the same member claimed in the last two periods or so. A
+// captured data plane can so make others refuse as long as it lies, and let them admit up to half a
+// limit more in a period; it could as well send the requests itself.
 class GossipCore {
  public:
   static constexpr int64_t kTickNs = 100'000'000;

@@ -201,7 +201,7 @@ void Members::Publish() {
   for (const auto& [name, member] : members_) {
     if (!placed && self_ < name) place_self();
     if (member.live) {
-      next->members.push_back(member.id);
+      next->members.push_back({.id = member.id, .life = member.life});
       if (everybody) next->ranks.push_back(rank);
     }
     ++rank;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 namespace spillway {
@@ -13,6 +14,8 @@ namespace {
 constexpr std::string_view kShared{"\0shared", 7};
 // After so many entries a visit of some is over, however few had a period running.
 constexpr size_t kLookedAtMax = 2'000;
+// A shard is searched for idle entries so often at most while subjects are too many.
+constexpr int64_t kCrowdedSweepNs = int64_t{1'000} * kNsPerMs;
 
 }  // namespace
 
@@ -71,6 +74,8 @@ LimitEntry* LimitTable::FindOrMake(const Wanted& wanted, int64_t now_ns) {
            entries_.load(std::memory_order_relaxed) >= options_.subjects_max;
   };
   if (!shared && too_many()) {
+    if (now_ns < shard.crowded_sweep_ns) return nullptr;
+    shard.crowded_sweep_ns = now_ns + kCrowdedSweepNs;
     SweepShard(shard, now_ns);
     if (too_many()) return nullptr;
   }
@@ -204,14 +209,13 @@ LimitStandings LimitTable::Standings(std::span<const RateLimitMatch> matches, in
   return tightest;
 }
 
-int64_t LimitTable::SetTokens(LimitEntry& entry, int64_t held, const LimitAsk& tokens,
-                              bool only_up) {
+int64_t LimitTable::SetTokens(LimitEntry& entry, int64_t held, const LimitAsk& tokens) {
   bool pump = false;
   int64_t target = 0;
   {
     const std::lock_guard lock(ShardOf(entry.hash).mutex);
     target = entry.TokensOf(tokens);
-    if (target == held || (only_up && target < held)) return held;
+    if (target == held) return held;
     const int64_t now_ns = entry.open ? 0 : clock_.MonotonicNs();
     MarkChanged(entry, entry.AdjustTokens(target - held, now_ns));
     pump = target < held && entry.waiting > 0;
@@ -274,6 +278,8 @@ bool LimitTable::VisitChanged(size_t max, int64_t now_ns,
       entry.dirty = false;
       Refresh(entry, now_ns);
       visit(entry);
+      if (entry.running_told == 0 || std::exchange(entry.unheard, true)) continue;
+      shard.unheard.push_back(&entry);
     }
     shard.changed.erase(shard.changed.begin(),
                         shard.changed.begin() + static_cast<std::ptrdiff_t>(count));
@@ -290,25 +296,47 @@ void LimitTable::MarkAllChanged() {
   for (Shard& shard : shards_) {
     const std::lock_guard lock(shard.mutex);
     for (const std::unique_ptr<LimitEntry>& entry : shard.entries) {
-      if (entry->open && entry->spec != nullptr) Enlist(*entry);
+      if (entry->ConcernsPeers()) Enlist(*entry);
     }
+  }
+}
+
+void LimitTable::VisitUnheard(size_t max, const HeardByAll& heard, int64_t now_ns,
+                              const std::function<void(LimitEntry&)>& visit) {
+  for (Shard& shard : shards_) {
+    const std::lock_guard lock(shard.mutex);
+    std::erase_if(shard.unheard, [&](LimitEntry* entry) {
+      entry->unheard = entry->RunningUnheard(heard, now_ns);
+      if (entry->unheard && max > 0 && entry->ToldLongAgo(now_ns)) {
+        Refresh(*entry, now_ns);
+        visit(*entry);
+        --max;
+      }
+      return !entry->unheard;
+    });
   }
 }
 
 void LimitTable::VisitSome(size_t max, int64_t now_ns,
                            const std::function<void(LimitEntry&)>& visit) {
   size_t looked_at = 0;
-  for (size_t i = 0; i < kShards && max > 0 && looked_at < kLookedAtMax; ++i) {
-    Shard& shard = shards_[some_at_++ % kShards];
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& shard = shards_[some_shard_];
     const std::lock_guard lock(shard.mutex);
-    for (const std::unique_ptr<LimitEntry>& entry : shard.entries) {
-      if (max == 0) return;
+    auto at = shard.entries.begin();
+    std::advance(at, std::min(some_at_, shard.entries.size()));
+    for (; at != shard.entries.end(); ++at) {
+      if (max == 0 || looked_at >= kLookedAtMax) return;
+      ++some_at_;
       ++looked_at;
-      if (!entry->open || entry->spec == nullptr) continue;
-      Refresh(*entry, now_ns);
-      visit(*entry);
+      LimitEntry& entry = **at;
+      if (!entry.ConcernsPeers()) continue;
+      Refresh(entry, now_ns);
+      visit(entry);
       --max;
     }
+    some_shard_ = (some_shard_ + 1) % kShards;
+    some_at_ = 0;
   }
 }
 

@@ -52,7 +52,7 @@ class LimitTable {
   LimitCountsByName& counts() { return counts_; }
 
   // Tickets. The entry is pinned.
-  int64_t SetTokens(LimitEntry& entry, int64_t held, const LimitAsk& tokens, bool only_up);
+  int64_t SetTokens(LimitEntry& entry, int64_t held, const LimitAsk& tokens);
   void Release(LimitEntry& entry, bool give_back, int64_t held_tokens);
   // Called without locks when something may fit that did not, with an entry where requests waited:
   // it may be gone by then. Set before use.
@@ -63,9 +63,13 @@ class LimitTable {
   void SetRound(uint64_t round) { round_.store(round, std::memory_order_relaxed); }
   // Up to `max` entries that changed since they were visited; true: there are more.
   bool VisitChanged(size_t max, int64_t now_ns, const std::function<void(LimitEntry&)>& visit);
-  // Every entry with a period running counts as changed: for a peer that knows nothing.
+  // Every entry that concerns peers counts as changed: for one that knows nothing.
   void MarkAllChanged();
-  // Up to `max` entries with a period running, from where the last call ended.
+  // Up to `max` entries that told how many requests run, a while ago, and were not confirmed.
+  void VisitUnheard(size_t max, const HeardByAll& heard, int64_t now_ns,
+                    const std::function<void(LimitEntry&)>& visit);
+  // Up to `max` entries that concern peers, from where the last call ended: each in its turn,
+  // unless others come and go meanwhile; then perhaps in the next one.
   void VisitSome(size_t max, int64_t now_ns, const std::function<void(LimitEntry&)>& visit);
   void Hear(std::string_view limit, std::string_view subject, const PeerReport& report,
             int64_t now_ns);
@@ -111,6 +115,8 @@ class LimitTable {
     std::mutex mutex;
     boost::unordered_flat_set<std::unique_ptr<LimitEntry>, HashOf, Same> entries;
     std::vector<LimitEntry*> changed;
+    std::vector<LimitEntry*> unheard;
+    int64_t crowded_sweep_ns = 0;  // not before this another sweep for a subject too many
   };
   struct Wanted {
     const RateLimitMatch* match = nullptr;
@@ -148,7 +154,8 @@ class LimitTable {
   std::shared_ptr<const FleetView> view_;
   LimitCountsByName counts_;
   size_t changed_at_ = 0;  // gossip's thread only: where visits and sweeps go on
-  size_t some_at_ = 0;
+  size_t some_shard_ = 0;
+  size_t some_at_ = 0;  // entries of that shard looked at already
   size_t sweep_at_ = 0;
   std::atomic<bool> urgent_{false};
   std::mutex urgent_mutex_;

@@ -86,26 +86,12 @@ void LimitTicket::Push(const Hold& hold) {
   ++count_;
 }
 
-void LimitTicket::SetTokens(const LimitAsk& tokens, bool only_up) {
-  for (size_t i = 0; i < count_; ++i) {
-    Hold& hold = at(i);
-    hold.tokens = table_->SetTokens(*hold.entry, hold.tokens, tokens, only_up);
-  }
-}
-
 void LimitTicket::Settle(const LimitAsk& used) {
   went_upstream_ = true;
-  SetTokens(used, /*only_up=*/false);
-}
-
-void LimitTicket::RaiseTo(const LimitAsk& at_least) { SetTokens(at_least, /*only_up=*/true); }
-
-void LimitTicket::Absorb(LimitTicket other) {
-  if (other.table_ != nullptr) table_ = other.table_;
-  for (size_t i = 0; i < other.count_; ++i) Push(other.at(i));
-  other.count_ = 0;
-  went_upstream_ = went_upstream_ || other.went_upstream_;
-  standings_.Merge(other.standings_);
+  for (size_t i = 0; i < count_; ++i) {
+    Hold& hold = at(i);
+    hold.tokens = table_->SetTokens(*hold.entry, hold.tokens, used);
+  }
 }
 
 void LimitTicket::Drop() {

@@ -54,10 +54,6 @@ class [[nodiscard]] LimitTicket {
   // The tokens that were really used; debt is allowed. Implies WentUpstream. May be repeated: the
   // last figure holds.
   void Settle(const LimitAsk& used);
-  // A larger estimate, while a stream runs longer than expected. Never refused; may make debt.
-  void RaiseTo(const LimitAsk& at_least);
-  // Takes over what another holds (limits by target, admitted per attempt).
-  void Absorb(LimitTicket other);
   // Ends it now.
   void Drop();
 
@@ -73,7 +69,6 @@ class [[nodiscard]] LimitTicket {
   };
   Hold& at(size_t i) { return i < near_.size() ? near_[i] : far_[i - near_.size()]; }
   void Push(const Hold& hold);
-  void SetTokens(const LimitAsk& tokens, bool only_up);
 
   LimitTable* table_ = nullptr;
   size_t count_ = 0;

@@ -1,8 +1,10 @@
 #include "dataplane/metering/account_charges.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "common/durable_file.h"
+#include "common/log.h"
 #include "dataplane/metering/frame.h"
 #include "dataplane/metering/record_encoding.h"
 
@@ -29,6 +31,12 @@ void Split(const v1::Closed& closed, std::vector<v1::Closed>& out) {
     *part->add_accounts() = charge;
   }
   if (part == nullptr && closed.holder().empty()) out.push_back(closed);
+}
+
+// The next start looks at it no more; who repairs it still can.
+void SetAside(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::rename(path, path + ".damaged", ignored);
 }
 
 }  // namespace
@@ -101,12 +109,18 @@ Result<void> SaveFreedCharges(const std::string& folder, int64_t upto_seq,
 Result<FreedCharges> LoadFreedCharges(const std::string& folder) {
   const std::string path = folder + std::string(kFile);
   auto bytes = durable::ReadFile(path);
-  if (!bytes) {
+  const bool too_large = !bytes && bytes.error().code == ErrorCode::kInvalidConfig;
+  if (!bytes && !too_large) {
     if (bytes.error().code == ErrorCode::kNotFound) return FreedCharges{};
     return std::unexpected(std::move(bytes).error());
   }
   v1::JournalCharges stored;
-  if (!stored.ParseFromString(*bytes)) return Fail(ErrorCode::kCorrupt, path + " cannot be read");
+  if (too_large || !stored.ParseFromString(*bytes)) {
+    log::Fault("what freed usage records charged cannot be read; the ledger counts by its own",
+               {{"file", path}});
+    SetAside(path);
+    return FreedCharges{};
+  }
   FreedCharges freed{.upto_seq = stored.upto_seq()};
   for (const v1::Closed& closed : stored.holders()) freed.charges.Add(closed);
   return freed;

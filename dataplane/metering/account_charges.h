@@ -53,6 +53,8 @@ struct FreedCharges {
 };
 Result<void> SaveFreedCharges(const std::string& folder, int64_t upto_seq,
                               const AccountCharges& charges);
+// A file that cannot be understood is set aside, with a fault in the log: it keeps no process from
+// starting, and the ledger charges every record by itself.
 Result<FreedCharges> LoadFreedCharges(const std::string& folder);
 
 }  // namespace spillway

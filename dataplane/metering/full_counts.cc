@@ -35,32 +35,25 @@ v1::Aggregate AmountOf(const FullCounts::End& end) {
 
 }  // namespace
 
+// The row that this end fits: the part in which its Started still has room.
+FullCounts::Row& FullCounts::RowOf(const End& end) {
+  Key key{.holder = std::string(end.holder),
+          .accounts = std::string(end.hold == 0 ? std::string_view() : end.accounts),
+          .attribution = std::string(end.attribution)};
+  if (rows_.size() >= kRowsMax && !rows_.contains(key)) key.attribution = OverflowAttribution();
+  while (true) {
+    Row& row = rows_[key];
+    if (end.started_seq == 0 || row.ended.size() < kEndedMax) return row;
+    ++key.part;
+  }
+}
+
 void FullCounts::Add(const End& end) {
   const std::lock_guard lock(mutex_);
-  std::string key = std::string(end.holder) + '\n';
-  const size_t holder_bytes = key.size();
-  key += end.attribution;
-  auto at = rows_.find(key);
-  if (at == rows_.end()) {
-    Row row{.attribution = std::string(end.attribution), .holder = std::string(end.holder)};
-    if (rows_.size() >= kRowsMax) {
-      row.attribution = OverflowAttribution();
-      key.replace(holder_bytes, std::string::npos, row.attribution);
-    }
-    at = rows_.try_emplace(std::move(key), std::move(row)).first;
-  }
-  AddAmounts(at->second.sum, AmountOf(end), 1);
-  Row& row = at->second;
+  Row& row = RowOf(end);
+  AddAmounts(row.sum, AmountOf(end), 1);
   if (end.started_seq > 0) row.ended.push_back(end.started_seq);
-  if (end.hold == 0) return;
-  ForEachAccount(end.accounts, [&](std::string_view account) {
-    const auto charged = row.charged.find(account);
-    if (charged == row.charged.end()) {
-      row.charged.emplace(account, end.hold);
-    } else {
-      charged->second += end.hold;
-    }
-  });
+  row.hold += end.hold;
 }
 
 bool FullCounts::empty() const {
@@ -73,19 +66,14 @@ std::optional<FullCounts::Shown> FullCounts::Peek() const {
   if (rows_.empty()) return {};
   const auto& [key, row] = *rows_.begin();
   Shown shown{.row = key, .aggregate = row.sum};
-  shown.aggregate.mutable_attribution()->ParseFromString(row.attribution);
-  shown.aggregate.set_holder(row.holder);
-  const size_t named = std::min(row.ended.size(), kEndedMax);
-  shown.aggregate.mutable_ended_started()->Add(row.ended.begin(),
-                                               row.ended.begin() + static_cast<ptrdiff_t>(named));
-  size_t bytes = 0;
-  for (const auto& [account, charged] : row.charged) {
-    bytes += account.size() + 16;
-    if (bytes > kAccountsShownBytesMax) break;
-    v1::AccountCharge& shown_charge = *shown.aggregate.add_accounts();
-    shown_charge.mutable_account()->ParseFromString(account);
-    shown_charge.set_charged(charged);
-  }
+  shown.aggregate.mutable_attribution()->ParseFromString(key.attribution);
+  shown.aggregate.set_holder(key.holder);
+  shown.aggregate.mutable_ended_started()->Add(row.ended.begin(), row.ended.end());
+  ForEachAccount(key.accounts, [&](std::string_view account) {
+    v1::AccountCharge& charge = *shown.aggregate.add_accounts();
+    charge.mutable_account()->ParseFromArray(account.data(), static_cast<int>(account.size()));
+    charge.set_charged(row.hold);
+  });
   return shown;
 }
 
@@ -96,13 +84,8 @@ void FullCounts::Drop(const Shown& shown) {
   Row& row = at->second;
   AddAmounts(row.sum, shown.aggregate, -1);
   row.ended.erase(row.ended.begin(), row.ended.begin() + shown.aggregate.ended_started_size());
-  for (const v1::AccountCharge& shown_charge : shown.aggregate.accounts()) {
-    const auto charged = row.charged.find(shown_charge.account().SerializeAsString());
-    if (charged == row.charged.end()) continue;
-    charged->second -= shown_charge.charged();
-    if (charged->second == 0) row.charged.erase(charged);
-  }
-  if (row.ended.empty() && row.charged.empty() && row.sum.attempts() == 0) rows_.erase(at);
+  if (!shown.aggregate.accounts().empty()) row.hold -= shown.aggregate.accounts(0).charged();
+  if (row.sum.attempts() == 0) rows_.erase(at);
 }
 
 }  // namespace spillway

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -13,15 +14,14 @@
 
 namespace spillway {
 
-// What the journal had no space for, summed by attribution until it has (policy `count`). Bounded:
-// beyond kRowsMax distinct attributions the rest shares one; budget accounts are never merged
-// (there are no more than the budgets hold). Thread-safe.
+// What the journal had no space for, summed by attribution and budget accounts until it has (policy
+// `count`). Each row fits one Aggregate, with the ends that its sum is of: a kill between two of
+// them bills nothing twice. Bounded: beyond kRowsMax rows the attributions of the rest are merged;
+// what calls are charged to together never is (the budgets bound it). Thread-safe.
 class FullCounts {
  public:
   static constexpr size_t kRowsMax = 4096;
-  // Named in one Aggregate: Started seqs, and accounts by the bytes they take.
-  static constexpr size_t kEndedMax = 600;
-  static constexpr size_t kAccountsShownBytesMax = size_t{6} * 1024;
+  static constexpr size_t kEndedMax = 600;  // Started seqs of a row; the next begins another one
 
   // One attempt's end.
   struct End {
@@ -37,9 +37,16 @@ class FullCounts {
   };
   void Add(const End& end);
   bool empty() const;
-  // One row, its lists cut; Drop removes exactly what was shown.
+  struct Key {
+    std::string holder;
+    std::string accounts;     // as in End,
+    std::string attribution;  // likewise
+    size_t part = 0;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  // One row; Drop removes exactly what was shown.
   struct Shown {
-    std::string row;
+    Key row;
     v1::Aggregate aggregate;
   };
   std::optional<Shown> Peek() const;
@@ -47,14 +54,14 @@ class FullCounts {
 
  private:
   struct Row {
-    std::string attribution;
-    std::string holder;
     v1::Aggregate sum;  // amounts only
     std::vector<int64_t> ended;
-    std::map<std::string, Nanos, std::less<>> charged;  // by serialised account
+    Nanos hold = 0;  // charged to each account
   };
+  Row& RowOf(const End& end);
+
   mutable std::mutex mutex_;
-  std::map<std::string, Row, std::less<>> rows_;  // by holder and attribution
+  std::map<Key, Row> rows_;
 };
 
 }  // namespace spillway

@@ -45,6 +45,15 @@ int64_t Journal::Rep::RoomToCome() const {
   return Room() + budget_bytes / bytes * bytes;
 }
 
+// A Started leaves space for its own end and for those of all others; what is no end, for those.
+bool Journal::Rep::LeavesEnds(int64_t bytes, Kind kind) {
+  if (kind == Kind::kEnd || kind == Kind::kLoneEnd) return true;
+  if (kind == Kind::kStarted) end_bytes = std::max(end_bytes, bytes + kEndExtraBytes);
+  // `refuse` promises a place for every end: only what is ready counts.
+  const int64_t room = options.full == JournalFull::kRefuse ? Room() : RoomToCome();
+  return room - bytes >= (open_started + (kind == Kind::kStarted ? 1 : 0)) * end_bytes;
+}
+
 bool Journal::Rep::Roll() {
   if (spares.empty()) return false;
   sealed.push_back(
@@ -64,13 +73,8 @@ Result<int64_t> Journal::Rep::Append(std::string_view record, Kind kind) {
   const auto bytes = static_cast<int64_t>(FrameBytes(record.size() + kSeqFieldBytesMax));
   const std::lock_guard lock(append_mutex);
   if (closed) return Fail(ErrorCode::kDraining, "the journal is closed");
-  // `refuse` promises a place for every end: only what is ready counts.
-  const int64_t room = options.full == JournalFull::kRefuse ? Room() : RoomToCome();
-  // A Started leaves space for its own end and for those of all others.
-  if (kind == Kind::kStarted) end_bytes = std::max(end_bytes, bytes + kEndExtraBytes);
-  const bool leaves_room = kind != Kind::kStarted || room - bytes >= (open_started + 1) * end_bytes;
-  if (!leaves_room || (!active->Fits(record.size()) && !Roll())) {
-    full = true;
+  if (!LeavesEnds(bytes, kind) || (!active->Fits(record.size()) && !Roll())) {
+    full = full || kind != Kind::kOther;  // what can wait says nothing of ends
     return Fail(ErrorCode::kJournalFull,
                 "the usage journal is full: the control plane has not taken it for too long");
   }
@@ -102,13 +106,14 @@ void Journal::AppendClosed(const std::vector<v1::Closed>& holders) {
   const std::lock_guard upkeep(rep_->upkeep_mutex);
   rep_->RunOnce();
   if (!rep_->counts.empty()) {
-    // The process ends: what was only counted in memory goes to disk even beyond the limit.
+    // The process ends: what was only counted in memory goes to disk even beyond the limit, and
+    // before the ends of attempts that still run, which the next process bills.
     rep_->PrepareSegments(true);
     {
       const std::lock_guard lock(rep_->append_mutex);
       rep_->full = false;
     }
-    rep_->WriteCounted();
+    rep_->WriteCounted(Kind::kLoneEnd);
   }
   {
     const std::lock_guard lock(rep_->append_mutex);

@@ -50,8 +50,14 @@ class Journal {
   const std::string& instance() const;
   const std::string& incarnation() const;
 
-  // Space a Started leaves for its own end, so that `refuse` never loses a bill.
-  enum class Kind : uint8_t { kStarted, kEnd, kOther };
+  // Space is left for the ends of all open attempts, so that `refuse` never loses a bill: by a
+  // Started also for its own, by others as they come.
+  enum class Kind : uint8_t {
+    kStarted,
+    kEnd,      // of a journalled Started
+    kLoneEnd,  // of none: as good as any other
+    kOther,
+  };
   // `record`: a serialised UsageRecord without its seq, which is added here; returns it.
   // kJournalFull: no space (for kEnd: the caller counts instead, see CountEnd).
   Result<int64_t> Append(std::string_view record, Kind kind);
@@ -79,7 +85,8 @@ class Journal {
   // (at least one record). Starts at the first readable record at or behind from_seq; empty: none.
   Result<std::vector<StoredRecord>> Read(const std::string& incarnation, int64_t from_seq,
                                          int64_t to_seq, int64_t bytes_max);
-  // Marks only grow. Frees what every mark allows; `backed_up_upto` set: not above it.
+  // Marks only grow. Frees what every mark allows; `backed_up_upto` set: not above it, nor after a
+  // restart.
   void MarkPublished(const std::string& incarnation, int64_t upto);
   void MarkCommitted(const std::string& incarnation, int64_t upto,
                      std::optional<int64_t> backed_up_upto);

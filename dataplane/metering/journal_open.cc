@@ -53,11 +53,11 @@ Result<int64_t> Journal::Rep::ReplayOne(const std::string& older) {
   const std::string path = journal_path + "/" + older;
   const v1::JournalState kept = kept_marks[older];
   const int64_t in_totals = totals ? totals->IncludedUpto(older) : 0;
-  const int64_t settled = std::max(kept.committed_upto(), in_totals);
-  SW_TRY(JournalScan scan, ScanJournal(path, settled, kept.published_upto()));
-  for (const std::string& empty : scan.empty_segments) std::filesystem::remove(empty);
+  SW_TRY(JournalScan scan,
+         ScanJournal(path, std::max(kept.committed_upto(), in_totals), kept.published_upto()));
+  std::error_code ignored;  // what cannot be removed now is looked at again at the next start
+  for (const std::string& empty : scan.empty_segments) std::filesystem::remove(empty, ignored);
   if (scan.segments.empty() && scan.open.empty() && scan.unreadable.empty()) {
-    std::error_code ignored;  // what cannot be removed now is looked at again at the next start
     std::filesystem::remove_all(path, ignored);
     return scan.last_seq;
   }
@@ -81,14 +81,17 @@ Result<int64_t> Journal::Rep::ReplayOne(const std::string& older) {
               {{"incarnation", older}, {"attempts", closing.abandoned}});
   for (const SegmentSpan& span : scan.segments) disk_bytes += span.bytes;
   const int64_t last_seq = scan.last_seq;
+  // Committed is not freeable: the last backup may lack it. Reported only as far as it may go, so
+  // that the control plane says the rest again.
+  const int64_t freeable = std::min(std::max(kept.freeable_upto(), in_totals), last_seq);
   book.Add({.incarnation = older,
             .folder = path,
             .closed = scan.closed,
             .segments = std::move(scan.segments),
             .last_seq = last_seq,
             .published_upto = std::min(kept.published_upto(), last_seq),
-            .committed_upto = std::min(kept.committed_upto(), last_seq),
-            .freeable_upto = std::min(settled, last_seq)});
+            .committed_upto = freeable,
+            .freeable_upto = freeable});
   return last_seq;
 }
 

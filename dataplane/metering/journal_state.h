@@ -37,7 +37,8 @@ struct Journal::Rep {
 
   // journal.cc
   Result<int64_t> Append(std::string_view record, Kind kind);
-  bool Roll();                 // append_mutex_ held, as for the next
+  bool LeavesEnds(int64_t bytes, Kind kind);  // append_mutex_ held, as for the next
+  bool Roll();
   int64_t Room() const;        // in segments that are ready
   int64_t RoomToCome() const;  // with those that may still be made
 
@@ -46,7 +47,7 @@ struct Journal::Rep {
   void PrepareSegments(bool beyond_limit);
   bool SyncAppended();
   void Follow();
-  void WriteCounted();
+  void WriteCounted(Kind kind = Kind::kOther);
   void Free();
   void FreeLog(const IncarnationLog& log);
   void RemoveEmptyLogs();

@@ -139,7 +139,7 @@ void Journal::Rep::Follow() {
   }
 }
 
-void Journal::Rep::WriteCounted() {
+void Journal::Rep::WriteCounted(Kind kind) {
   while (const auto shown = counts.Peek()) {
     v1::UsageRecord record;
     record.set_time_ms(clock.WallMs());
@@ -148,7 +148,7 @@ void Journal::Rep::WriteCounted() {
       const std::lock_guard lock(append_mutex);
       return full.load();
     }();
-    if (was_full || !Append(record.SerializeAsString(), Kind::kOther)) return;
+    if (was_full || !Append(record.SerializeAsString(), kind)) return;
     counts.Drop(*shown);
   }
 }
@@ -223,6 +223,7 @@ Result<void> Journal::Rep::SaveMarks() {
     state.set_last_seq(log.last_seq);
     state.set_published_upto(log.published_upto);
     state.set_committed_upto(log.committed_upto);
+    state.set_freeable_upto(log.freeable_upto);
   }
   SW_CHECK(durable::WriteFile(journal_path + "/marks", marks.SerializeAsString()));
   saved_version = version;

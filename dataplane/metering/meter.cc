@@ -18,6 +18,7 @@ struct OpenAttempt::Rep {
   int attempt = 1;
   Price price;
   TokenUsage estimate;
+  std::string service_tier;
   bool stream = false;
   bool fallback = false;
   bool downgraded = false;
@@ -40,13 +41,14 @@ OpenAttempt::~OpenAttempt() {
   std::move(*this).Finish({.usage = rep_->estimate,
                            .source = v1::USAGE_SOURCE_ESTIMATED,
                            .end = v1::END_UPSTREAM_CUT,
-                           .duration_us = elapsed_us});
+                           .duration_us = elapsed_us,
+                           .service_tier = rep_->service_tier});
 }
 
 void OpenAttempt::Outgrow(const TokenUsage& covered, Nanos reserved) {
   Rep& rep = *rep_;
   if (rep.started_seq == 0) return;
-  const Nanos likely = CostOf(covered, rep.price);
+  const Nanos likely = CostOf(covered, rep.price, rep.service_tier);
   rep.estimate = covered;
   rep.reserved = std::max(rep.accounts.empty() ? likely : reserved, rep.reserved);
   RecordBuffer record;
@@ -57,6 +59,7 @@ void OpenAttempt::Outgrow(const TokenUsage& covered, Nanos reserved) {
                  .attribution = rep.attribution,
                  .reserved = rep.reserved,
                  .estimate = covered,
+                 .service_tier = rep.service_tier,
                  .revision = rep.revision,
                  .accounts = rep.accounts,
                  .holder = rep.holder,
@@ -101,7 +104,7 @@ AttemptCharge OpenAttempt::Finish(const AttemptOutcome& outcome) && {
                   .fallback = rep->fallback,
                   .downgraded = rep->downgraded},
                  record);
-  const auto kind = rep->started_seq > 0 ? Journal::Kind::kEnd : Journal::Kind::kOther;
+  const auto kind = rep->started_seq > 0 ? Journal::Kind::kEnd : Journal::Kind::kLoneEnd;
   if (rep->journal.Append(record.view(), kind)) return charge;
   rep->journal.CountEnd({.attribution = rep->attribution,
                          .usage = outcome.usage,
@@ -116,7 +119,7 @@ AttemptCharge OpenAttempt::Finish(const AttemptOutcome& outcome) && {
 }
 
 Result<OpenAttempt> Meter::Start(const AttemptInfo& info) {
-  const Nanos likely = CostOf(info.estimate, info.price);
+  const Nanos likely = CostOf(info.estimate, info.price, info.service_tier);
   auto rep = std::make_unique<OpenAttempt::Rep>(
       OpenAttempt::Rep{.journal = journal_,
                        .clock = clock_,
@@ -134,6 +137,7 @@ Result<OpenAttempt> Meter::Start(const AttemptInfo& info) {
                        .attempt = info.attempt,
                        .price = info.price,
                        .estimate = info.estimate,
+                       .service_tier = CleanText(info.service_tier, kTierBytesMax),
                        .stream = info.stream,
                        .fallback = info.fallback,
                        .downgraded = info.downgraded,
@@ -152,6 +156,7 @@ Result<OpenAttempt> Meter::Start(const AttemptInfo& info) {
                  .attribution = rep->attribution,
                  .reserved = rep->reserved,
                  .estimate = info.estimate,
+                 .service_tier = rep->service_tier,
                  .revision = info.revision,
                  .accounts = rep->accounts,
                  .holder = rep->holder,

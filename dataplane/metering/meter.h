@@ -28,6 +28,7 @@ struct AttemptInfo {
   std::span<const std::pair<std::string, std::string>> tags = {};
   Price price;  // nullptr: none is known, and the records say so
   TokenUsage estimate;
+  std::string_view service_tier = {};  // as it will likely be billed; empty: standard
   int64_t revision = 0;
   bool stream = false;
   bool fallback = false;    // not the first target of its plan

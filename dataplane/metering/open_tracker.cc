@@ -7,6 +7,12 @@
 #include "spillway/v1/usage.pb.h"
 
 namespace spillway {
+namespace {
+
+// A window lasts at most 31 days, and the control plane forgets its accounts at most 31 days later.
+constexpr int64_t kChargesKeptMs = int64_t{64} * 24 * 3'600'000;
+
+}  // namespace
 
 void OpenTracker::Ended(int64_t started_seq) {
   open_.erase(started_seq);
@@ -50,6 +56,11 @@ Result<bool> OpenTracker::Collect(const SegmentSpan& segment) {
 
 Result<void> OpenTracker::Carry(const std::vector<SegmentSpan>& segments, int64_t now_ms) {
   SW_CHECK(CarryOpen(segments, now_ms));
+  // One that starts at 0 never ends.
+  charges_.EraseIf([now_ms](const v1::Account& account) {
+    return account.window_start_s() > 0 &&
+           account.window_start_s() * 1000 < now_ms - kChargesKeptMs;
+  });
   if (charges_.empty()) return {};
   return SaveFreedCharges(folder_, followed_upto_, charges_);
 }

@@ -16,7 +16,8 @@ namespace spillway {
 // Which attempts of the live incarnation are open, learnt by following its records. When a segment
 // is freed while an attempt that started in it still runs, its Started is carried over into a small
 // file: whoever replays this journal after a kill finds every open attempt. What the freed records
-// charged to budget accounts is kept likewise. Not thread-safe: the journal's thread owns it.
+// charged to budget accounts is kept likewise, as long as a window may count. Not thread-safe: the
+// journal's thread owns it.
 class OpenTracker {
  public:
   OpenTracker(std::string folder, std::string incarnation)
@@ -24,7 +25,6 @@ class OpenTracker {
 
   void Follow(const Frame& frame);
   int64_t followed_upto() const { return followed_upto_; }
-  size_t open() const { return open_.size(); }
   // Before these segments are removed; all of them are followed.
   Result<void> Carry(const std::vector<SegmentSpan>& segments, int64_t now_ms);
 
@@ -39,7 +39,7 @@ class OpenTracker {
   std::unordered_set<int64_t> open_;
   std::map<int64_t, std::string> carried_;  // seq -> record without its seq field
   bool changed_ = false;
-  AccountCharges charges_;  // of everything followed
+  AccountCharges charges_;  // of everything followed, but windows long over
 };
 
 }  // namespace spillway

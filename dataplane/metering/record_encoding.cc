@@ -235,7 +235,7 @@ void EncodeStarted(int64_t time_ms, const StartedFields& fields, RecordBuffer& o
   body.Number(v1::Started::kAttemptFieldNumber, fields.attempt);
   body.Message(v1::Started::kAttributionFieldNumber, fields.attribution);
   body.Number(v1::Started::kReservedNanosFieldNumber, fields.reserved);
-  body.Usage(v1::Started::kEstimateFieldNumber, fields.estimate);
+  body.Usage(v1::Started::kEstimateFieldNumber, fields.estimate, fields.service_tier);
   body.Number(v1::Started::kRevisionFieldNumber, fields.revision);
   body.Accounts(v1::Started::kAccountsFieldNumber, fields.accounts);
   body.Number(v1::Started::kLikelyNanosFieldNumber, fields.likely);

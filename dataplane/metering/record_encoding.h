@@ -65,6 +65,7 @@ struct StartedFields {
   std::string_view attribution;  // EncodeAttribution
   Nanos reserved = 0;
   TokenUsage estimate;
+  std::string_view service_tier = {};  // clean, at most kTierBytesMax
   int64_t revision = 0;
   std::string_view accounts = {};  // JoinAccounts
   std::string_view holder = {};    // of the accounts; empty: the incarnation

@@ -100,7 +100,7 @@ v1::UsageRecord AbandonedRecord(int64_t started_seq, const std::string& started_
   started_record.ParseFromString(started_bytes);
   const v1::Started& started = started_record.started();
   v1::UsageRecord record;
-  record.set_time_ms(started_record.time_ms());  // spend belongs to the hour it was admitted in
+  record.set_time_ms(started_record.time_ms());  // nobody knows when it ended
   record.mutable_abandoned()->set_started_seq(started_seq);
   v1::Finished& estimate = *record.mutable_abandoned()->mutable_estimate();
   estimate.set_started_seq(started_seq);
@@ -109,10 +109,10 @@ v1::UsageRecord AbandonedRecord(int64_t started_seq, const std::string& started_
   estimate.set_attempt(started.attempt());
   *estimate.mutable_attribution() = started.attribution();
   *estimate.mutable_usage() = started.estimate();
-  // Reports say what it likely cost; budgets keep what it held.
+  // Reports say what it likely cost; budgets keep what it held, and never less than that.
   estimate.set_cost_nanos(started.likely_nanos() != 0 ? started.likely_nanos()
                                                       : started.reserved_nanos());
-  estimate.set_hold_nanos(started.reserved_nanos());
+  estimate.set_hold_nanos(std::max(started.reserved_nanos(), estimate.cost_nanos()));
   *estimate.mutable_accounts() = started.accounts();
   estimate.set_holder(started.holder());
   estimate.set_source(v1::USAGE_SOURCE_ESTIMATED);

@@ -28,7 +28,6 @@ class StandaloneTotals {
   void Forget(const std::string& incarnation);
   Result<void> Save(int64_t now_ms);
   v1::UsageTotals ToProto() const;
-  const AccountCharges& charges() const { return charges_; }
 
  private:
   using RowKey =

@@ -50,8 +50,11 @@ void Add(const TokenUsage& more, TokenUsage& sum) {
 int64_t OutputMost(const Job& job, const ModelSpec& model, const Holding& holding) {
   CallShape shape = ShapeOf(job, model);
   if (holding.output_cap > 0) shape.output_tokens_max = holding.output_cap;
-  return shape.output_tokens_max > 0 ? Estimator::OutputBound(shape)
-                                     : std::numeric_limits<int64_t>::max();
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  if (shape.output_tokens_max <= 0) return kMax;
+  const int64_t each = Estimator::OutputBound(shape);
+  const int64_t choices = std::max<int64_t>(shape.choices, 1);
+  return each > kMax / choices ? kMax : each * choices;
 }
 
 }  // namespace
@@ -145,6 +148,14 @@ Attempt::Ending Attempt::Estimated(v1::EndReason end) const {
 
 Attempt::Ending Attempt::Told(v1::EndReason end) const {
   if (!scanner || !scanner->usage()) return Estimated(end);
+  if (end != v1::END_FINISHED && scanner->usage_outdated()) {
+    TokenUsage usage = *scanner->usage();
+    usage.output = std::max(usage.output, scanner->OutputTokensEstimate(output_most_));
+    return {.end = end,
+            .source = v1::USAGE_SOURCE_ESTIMATED,
+            .usage = usage,
+            .service_tier = scanner->service_tier()};
+  }
   return {.end = end,
           .source = v1::USAGE_SOURCE_PROVIDER,
           .usage = *scanner->usage(),

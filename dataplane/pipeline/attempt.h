@@ -49,7 +49,8 @@ class Attempt {
   // The prompt may have been read; of a stream what the scanner counted, of a whole answer that was
   // cut what is likely for its length: a provider begins to send it when all of it is made.
   Ending Estimated(v1::EndReason end) const;
-  // The provider's own figures when it gave them, else Estimated.
+  // The provider's own figures when it gave them, else Estimated. Those of a stream that broke off
+  // with text behind them are an estimate, too, of at least what was relayed.
   Ending Told(v1::EndReason end) const;
 
   // A stream that outgrows what was reserved for it reserves more, `step_tokens` ahead of itself,
@@ -67,7 +68,8 @@ class Attempt {
   const PlannedAttempt& planned() const { return planned_; }
   const ModelSpec& model() const { return *planned_.model; }
   const std::string& id() const { return id_; }
-  // Output tokens that the provider was told to make at most: no estimate by length goes above.
+  // Output tokens that the provider was told to make at most, all choices together: no estimate by
+  // length goes above.
   int64_t output_most() const { return output_most_; }
   const Holding& holding() const { return holding_; }
 

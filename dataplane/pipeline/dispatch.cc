@@ -108,6 +108,7 @@ Result<void> Dispatch::Begin(size_t index, Result<Holding> holding) {
 Result<OpenAttempt> Dispatch::Start(const PlannedAttempt& planned, const Holding& holding,
                                     bool fallback, std::string_view id) {
   const ModelSpec& model = *planned.model;
+  const std::string tier = openai::BilledTier(job_.request.service_tier);
   return services_.meter.Start({.request_id = x_.request_id,
                                 .attempt_id = id,
                                 .attempt = x_.record.attempts + 1,
@@ -122,6 +123,7 @@ Result<OpenAttempt> Dispatch::Start(const PlannedAttempt& planned, const Holding
                                 .tags = job_.tags,
                                 .price = model.price,
                                 .estimate = holding.estimate.likely,
+                                .service_tier = tier,
                                 .revision = job_.revision,
                                 .stream = job_.request.stream,
                                 .fallback = fallback,

@@ -34,13 +34,6 @@ void Describe(const KeySpec& key, AccessRecord& record) {
   record.user = key.user;
 }
 
-Result<void> IsPlain(const RequestHead& head) {
-  const std::string_view encoding = head.Find("content-encoding");
-  if (encoding.empty() || EqualsIgnoreCase(encoding, "identity")) return {};
-  return Fail(ErrorCode::kUnsupportedEncoding,
-              "request bodies must not be encoded: send no Content-Encoding", "content-encoding");
-}
-
 // A client's own retry would meet the same refusal: SDKs obey this header.
 bool IsFinal(const AccessRecord& record, const Error& error) {
   return record.attempts > 1 || error.code == ErrorCode::kBudgetExceeded;
@@ -83,7 +76,6 @@ Task<Result<void>> Pipeline::Serve(Exchange& x, ResponseWriter& out, int operati
   SW_CO_TRY(const Caller caller,
             Authenticator::Authenticate(x.head, *snapshot, loop_.clock->WallMs()));
   Describe(caller.key(), x.record);
-  SW_CO_CHECK(IsPlain(x.head));
   SW_CO_TRY(const int64_t timeout_ms, ClientTimeoutMs(x.head));
   Job job{.key = caller.shared_key(), .revision = x.record.revision};
   SW_CO_TRY(job.body, co_await x.body.ReadAll());
@@ -100,7 +92,7 @@ Task<Result<void>> Pipeline::Serve(Exchange& x, ResponseWriter& out, int operati
   if (!ticket.Free()) SW_CO_CHECK(co_await ticket.Admit());
   Dispatch dispatch(services_, x, out, job, ticket);
   SW_CO_CHECK(co_await dispatch.Run());
-  co_return co_await Relay(services_, x, out, dispatch).Run();
+  co_return co_await Relay(services_, x, out, job, dispatch).Run();
 }
 
 Task<Result<void>> Pipeline::ListModels(Exchange& x, ResponseWriter& out) {

@@ -12,10 +12,12 @@ constexpr int64_t kLingerMs = 250;
 
 }  // namespace
 
-Relay::Relay(const PipelineServices& services, Exchange& x, ResponseWriter& out, Dispatch& dispatch)
+Relay::Relay(const PipelineServices& services, Exchange& x, ResponseWriter& out, const Job& job,
+             Dispatch& dispatch)
     : services_(services),
       x_(x),
       out_(out),
+      job_(job),
       attempt_(dispatch.attempt()),
       watch_(dispatch.watch()) {}
 
@@ -126,8 +128,10 @@ v1::EndReason Relay::Interrupted(const Error& error) {
 v1::EndReason Relay::Ended() const {
   const openai::StreamScanner& scanner = *attempt_.scanner;
   if (scanner.error_seen()) return v1::END_UPSTREAM_ERROR;
-  // Some compatible servers end without [DONE]: a finish reason and a clean end will do.
-  return scanner.done() || scanner.finish_seen() ? v1::END_FINISHED : v1::END_UPSTREAM_CUT;
+  // Some compatible servers end without [DONE]: a finish reason of each choice and a clean end will
+  // do.
+  const bool finished = scanner.done() || scanner.finishes() >= job_.request.choices;
+  return finished ? v1::END_FINISHED : v1::END_UPSTREAM_CUT;
 }
 
 Task<Result<void>> Relay::Close(v1::EndReason end) {
@@ -143,7 +147,7 @@ Task<Result<void>> Relay::Close(v1::EndReason end) {
   const Error error = WhatHappened(end);
   x_.record.refusal = InfoOf(error.code).name;
   const std::string event = openai::RenderStreamError(error);
-  attempt_.pieces.emplace_back("\n\n");  // ends what may stand there half
+  attempt_.pieces.emplace_back("\n\n");  // of an event that lacked it
   attempt_.pieces.emplace_back(event);
   co_await out_.Write(attempt_.pieces);
   out_.Abort();

@@ -14,11 +14,13 @@ namespace spillway {
 
 // Brings the answer that a dispatch found to the client, and settles it: a whole answer in one
 // write, a stream piece by piece as it comes, each write awaited before the next read. However a
-// stream ends, it is billed, and one that was interrupted never looks finished: it ends with an
-// error event, without [DONE], on a connection that closes. Lives in the serving coroutine.
+// stream ends, it is billed, and one that was interrupted never looks finished: it ends without
+// [DONE] on a connection that closes, behind an error event of ours; only one that the provider
+// itself ended with an error event ends as the provider ended it. Lives in the serving coroutine.
 class Relay {
  public:
-  Relay(const PipelineServices& services, Exchange& x, ResponseWriter& out, Dispatch& dispatch);
+  Relay(const PipelineServices& services, Exchange& x, ResponseWriter& out, const Job& job,
+        Dispatch& dispatch);
 
   // kCancelled: the client left before the end.
   Task<Result<void>> Run();
@@ -39,6 +41,7 @@ class Relay {
   const PipelineServices& services_;
   Exchange& x_;
   ResponseWriter& out_;
+  const Job& job_;
   Attempt& attempt_;
   ClientWatch& watch_;
   int64_t drained_bytes_ = 0;

@@ -74,7 +74,7 @@ Task<Result<Ticket::Step>> Ticket::TakeFirst() {
     holding.limits = *std::move(taken);
     Show(holding.limits.standings());
   }
-  SW_CO_TRY(Admitted admitted, co_await Reserve(holding, 0));
+  SW_CO_TRY(Admitted admitted, co_await Reserve(holding, 0, Turn::kFirst));
   if (!admitted.downgrade_to.empty()) {
     // Without that course the budget is asked once more, and refuses.
     if (!Downgrade(admitted.downgrade_to, "budget/" + admitted.budget)) courses_.cheaper.clear();
@@ -158,13 +158,13 @@ Task<Result<Holding>> Ticket::Next(size_t attempt) {
     holding.limits = *std::move(taken);
     Show(holding.limits.standings());
   }
-  SW_CO_TRY(Admitted admitted, co_await Reserve(holding, attempt));
+  SW_CO_TRY(Admitted admitted, co_await Reserve(holding, attempt, Turn::kFurther));
   SW_CO_CHECK(Keep(std::move(admitted), attempt, holding));
   co_return holding;
 }
 
 // In all budgets or none; asks the control plane only when memory cannot tell.
-Task<Result<Admitted>> Ticket::Reserve(const Holding& holding, size_t attempt) {
+Task<Result<Admitted>> Ticket::Reserve(const Holding& holding, size_t attempt, Turn turn) {
   const std::span<const BudgetMatch> budgets = BudgetsOf(attempt);
   if (budgets.empty()) co_return Admitted{};
   const Budgets::Attempt ask{
@@ -172,11 +172,11 @@ Task<Result<Admitted>> Ticket::Reserve(const Holding& holding, size_t attempt) {
       .ask = holding.estimate.ask,
       .admitted_ms = admitted_ms_,
       // A further attempt is never sent down: its refusal is followed by the next one.
-      .last = attempt > 0 || downgraded() || courses_.cheaper.empty(),
+      .last = turn == Turn::kFurther || downgraded() || courses_.cheaper.empty(),
       .deadline_ns = job_.deadline_ns};
   std::optional<Result<Admitted>> admitted = services_.budgets->TryAdmit(ask);
   if (!admitted) admitted.emplace(co_await services_.budgets->Admit(x_.loop, ask));
-  if (!*admitted && attempt == 0 && !admitted->error().budget.empty())
+  if (!*admitted && turn == Turn::kFirst && !admitted->error().budget.empty())
     x_.record.limit = "budget/" + admitted->error().budget;
   co_return *std::move(admitted);
 }

@@ -69,7 +69,9 @@ class Ticket {
   bool Waive(std::string_view limit);
   bool Downgrade(std::string_view to, std::string because);
 
-  Task<Result<Admitted>> Reserve(const Holding& holding, size_t attempt);
+  // An index does not tell the first attempt from its own retry (promises U19).
+  enum class Turn : uint8_t { kFirst, kFurther };
+  Task<Result<Admitted>> Reserve(const Holding& holding, size_t attempt, Turn turn);
   Estimate EstimateOf(size_t attempt) const;
   std::span<const RateLimitMatch> TargetLimits(size_t attempt) const;
   std::span<const BudgetMatch> BudgetsOf(size_t attempt);

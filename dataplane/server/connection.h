@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "common/error.h"
 #include "dataplane/exchange/timer_wheel.h"
+#include "dataplane/server/address_counts.h"
 #include "dataplane/server/inbox.h"
 #include "dataplane/server/transport.h"
 
@@ -56,8 +58,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Kill();
   bool killed() const { return killed_; }
 
-  bool idle = false;               // waits for the first byte of a request
-  Connection* previous = nullptr;  // the loop's list of connections
+  bool idle = false;                          // waits for the first byte of a request
+  std::optional<AddressCounts::Place> place;  // when addresses are limited
+  Connection* previous = nullptr;             // the loop's list of connections
   Connection* next = nullptr;
 
  private:

@@ -83,7 +83,7 @@ Method MethodOf(std::string_view name) {
 void HeadParser::Reset() {
   head_.headers.clear();
   head_.method = Method::kOther;
-  head_.path = head_.query = {};
+  head_.path = head_.query = authority_ = {};
   head_.http11 = head_.keep_alive = true;
   head_.expect_continue = head_.chunked = false;
   head_.content_length.reset();
@@ -102,6 +102,7 @@ void HeadParser::MoveTo(std::string_view bytes) {
   if (base_ != nullptr && base_ != copy) {
     move(head_.path);
     move(head_.query);
+    move(authority_);
     for (Header& header : head_.headers) {
       move(header.name);
       move(header.value);
@@ -165,10 +166,28 @@ bool HeadParser::ParseRequestLine(std::string_view line) {
   return ParseTarget(target);
 }
 
-bool HeadParser::ParseTarget(std::string_view target) {
-  if (target.empty() || target.front() != '/') {
-    return Bad("the request target must be a path (origin-form)");
+// RFC 9112, 3.2.2: a server accepts the absolute-form too. Leaves the path and the query.
+bool HeadParser::TakeAuthority(std::string_view& target) {
+  if (target.starts_with('/')) return true;
+  const size_t colon = target.find("://");
+  const std::string_view scheme = target.substr(0, colon);
+  if (colon == target.npos ||
+      (!EqualsIgnoreCase(scheme, "http") && !EqualsIgnoreCase(scheme, "https"))) {
+    return Bad("the request target must be a path or an http URL");
   }
+  const std::string_view rest = target.substr(colon + 3);
+  const size_t end = std::min(rest.find_first_of("/?"), rest.size());
+  authority_ = rest.substr(0, end);
+  if (authority_.empty() || !All(authority_, kHostByte)) {
+    return Bad("the host of the request target is malformed");
+  }
+  target = rest.substr(end);
+  return true;
+}
+
+bool HeadParser::ParseTarget(std::string_view target) {
+  const std::string_view whole = target;
+  if (!TakeAuthority(target)) return false;
   if (!All(target, kTarget))
     return Bad("the request target holds a character that must be encoded");
   for (size_t i = target.find('%'); i != target.npos; i = target.find('%', i + 1)) {
@@ -178,6 +197,8 @@ bool HeadParser::ParseTarget(std::string_view target) {
   }
   const size_t question_mark = target.find('?');
   head_.path = target.substr(0, question_mark);
+  // A URL without a path means "/"; its scheme's slash stands for it, since views lie in the text.
+  if (head_.path.empty()) head_.path = whole.substr(whole.find('/'), 1);
   if (question_mark != target.npos) head_.query = target.substr(question_mark + 1);
   return true;
 }
@@ -262,6 +283,9 @@ bool HeadParser::OnHost(std::string_view value) {
 
 bool HeadParser::Finish() {
   if (head_.http11 && !host_seen_) return Bad("Host is missing");
+  if (host_seen_ && !authority_.empty() && !EqualsIgnoreCase(authority_, head_.Find("host"))) {
+    return Bad("the request target names another host than Host");
+  }
   if (head_.chunked && head_.content_length.has_value()) {
     return Bad("Content-Length and Transfer-Encoding were both sent");
   }

@@ -37,6 +37,7 @@ class HeadParser {
  private:
   bool ParseRequestLine(std::string_view line);
   bool ParseTarget(std::string_view target);
+  bool TakeAuthority(std::string_view& target);
   bool ParseHeader(std::string_view line);
   bool OnKnownHeader(const Header& header);
   bool OnContentLength(std::string_view value);
@@ -47,6 +48,7 @@ class HeadParser {
 
   Limits limits_;
   RequestHead head_;
+  std::string_view authority_;  // of a target that is a whole URL
   Error error_;
   const char* base_ = nullptr;  // where the views point into
   size_t position_ = 0;         // begin of the line that is not complete

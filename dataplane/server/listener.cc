@@ -9,6 +9,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -98,12 +99,13 @@ Result<ListenSockets> BindAll(const HostPort& address, int count) {
 }
 
 Listener::Listener(LoopState& loop, int fd, const TlsContext* tls, std::atomic<int64_t>& open_total,
-                   int64_t connections_max)
+                   int64_t connections_max, AddressCounts& addresses)
     : loop_(loop),
       acceptor_(loop.loop.io),
       tls_(tls),
       open_total_(open_total),
       connections_max_(connections_max),
+      addresses_(addresses),
       pause_(*loop.loop.timers, [this] {
         if (!stopped_) Start();
       }) {
@@ -118,19 +120,21 @@ Task<void> Listener::Run() {
     const auto [error] = co_await acceptor_.async_wait(
         Acceptor::wait_read, boost::asio::as_tuple(boost::asio::deferred));
     if (error) co_return;
-    if (AcceptWaiting()) continue;
+    if (AcceptWaiting(kAcceptAtOnce)) continue;
     Bump(loop_.counters.accept_failures);
     pause_.SetAfterMs(kPauseMs);
     co_return;
   }
 }
 
-bool Listener::AcceptWaiting() {
-  for (int i = 0; i < kAcceptAtOnce && !stopped_; ++i) {
-    const int fd =
-        ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+bool Listener::AcceptWaiting(int at_most) {
+  for (int i = 0; i < at_most && !stopped_; ++i) {
+    sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    const int fd = ::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &size,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      StartSession(fd);
+      StartSession(fd, peer);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return true;
     } else if (errno != ECONNABORTED && errno != EINTR && errno != EPROTO) {
@@ -140,14 +144,19 @@ bool Listener::AcceptWaiting() {
   return true;
 }
 
-void Listener::StartSession(int fd) {
+void Listener::Shed(int fd) {
+  Bump(loop_.counters.shed_total);
+  ::close(fd);
+}
+
+void Listener::StartSession(int fd, const sockaddr_storage& peer) {
+  std::optional<AddressCounts::Place> place = addresses_.Take(peer);
+  if (addresses_.limited() && !place) return Shed(fd);
   const int64_t open = open_total_.fetch_add(1, std::memory_order_relaxed) + 1;
   // Some beyond the limit are told why; the rest is only closed.
   if (open > connections_max_ + connections_max_ / 8 + 64) {
     open_total_.fetch_sub(1, std::memory_order_relaxed);
-    Bump(loop_.counters.shed_total);
-    ::close(fd);
-    return;
+    return Shed(fd);
   }
   TcpSocket socket(loop_.loop.io);
   boost::system::error_code error;
@@ -160,6 +169,7 @@ void Listener::StartSession(int fd) {
   }
   auto connection =
       std::make_shared<Connection>(loop_.loop, Transport(std::move(socket), std::move(ssl)));
+  if (place) connection->place.emplace(*std::move(place));
   boost::asio::co_spawn(loop_.loop.io,
                         Session::Run(loop_, std::move(connection), open > connections_max_),
                         boost::asio::detached);
@@ -167,7 +177,7 @@ void Listener::StartSession(int fd) {
 
 void Listener::Stop() {
   if (stopped_) return;
-  AcceptWaiting();
+  AcceptWaiting(kBacklog + 1);  // the kernel lets one more wait than it was told
   stopped_ = true;
   pause_.Clear();
   boost::system::error_code ignored;

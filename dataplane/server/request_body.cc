@@ -39,10 +39,6 @@ Task<Result<std::string_view>> RequestBody::ReadAll() {
 }
 
 Task<Result<void>> RequestBody::Receive() {
-  if (!head_->chunked && static_cast<int64_t>(length_) > limits_.body_bytes_max) {
-    co_return Fail(ErrorCode::kBodyTooLarge, "the request body is larger than " +
-                                                 std::to_string(limits_.body_bytes_max) + " bytes");
-  }
   if (!head_->chunked && connection_.inbox().view().size() >= length_ &&
       length_ <= BufferPool::kBufferBytes) {
     inline_bytes_ = length_;
@@ -55,6 +51,7 @@ Task<Result<void>> RequestBody::Receive() {
   co_return co_await ReceiveSized();
 }
 
+// The session has refused what is over the limit by its stated length.
 Task<Result<void>> RequestBody::ReceiveSized() {
   Inbox& inbox = connection_.inbox();
   if (length_ <= BufferPool::kBufferBytes) {

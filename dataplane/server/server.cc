@@ -24,7 +24,6 @@ namespace {
 
 constexpr auto kSuperviseEvery = std::chrono::milliseconds(250);
 constexpr int kTlsCheckEvery = 8;  // rounds of the supervisor
-constexpr int64_t kIdleWhenDrainingMs = 1'000;
 constexpr int64_t kKillGraceMs = 2'000;
 
 int64_t ResidentBytes() {
@@ -56,7 +55,7 @@ struct Server::Shard {
 };
 
 Server::Server(ServerOptions options, const Clock& clock)
-    : options_(std::move(options)), clock_(clock) {}
+    : options_(std::move(options)), clock_(clock), addresses_(options_.connections_per_address) {}
 
 Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, const Clock& clock) {
   std::unique_ptr<Server> server(new Server(options, clock));
@@ -93,9 +92,9 @@ void Server::Start(const std::vector<Pipeline*>& pipelines) {
   for (size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
     shard.state.pipeline = pipelines[i];
-    shard.listener =
-        std::make_unique<Listener>(shard.state, std::exchange(shard.listen_fd, -1),
-                                   tls_->context.get(), connections_, options_.connections_max);
+    shard.listener = std::make_unique<Listener>(shard.state, std::exchange(shard.listen_fd, -1),
+                                                tls_->context.get(), connections_,
+                                                options_.connections_max, addresses_);
     shard.listener->Start();
     shard.thread = std::thread([this, &shard] { RunLoop(shard); });
   }
@@ -158,7 +157,7 @@ void Server::BeginDrain() {
     shard.listener->Stop();
     for (Connection* connection = shard.state.connections; connection != nullptr;
          connection = connection->next) {
-      if (connection->idle) connection->Arm(kIdleWhenDrainingMs);
+      if (connection->idle) connection->Arm(shard.state.limits.idle_draining_ms);
     }
     stopped.count_down();
   });

@@ -14,6 +14,7 @@
 #include "common/error.h"
 #include "common/metrics.h"
 #include "common/settings.h"
+#include "dataplane/server/address_counts.h"
 #include "dataplane/server/limits.h"
 #include "dataplane/snapshot/snapshot.h"
 
@@ -26,7 +27,8 @@ struct ServerOptions {
   HostPort listen;
   int threads = 0;  // 0: one per processor
   int64_t connections_max = 16'384;
-  int64_t memory_bytes_max = 0;  // resident; above it new requests are refused; 0: no limit
+  int64_t connections_per_address = 0;  // further ones are closed; 0: no limit
+  int64_t memory_bytes_max = 0;         // resident; above it new requests are refused; 0: no limit
   SessionLimits limits = {};
   std::string tls_cert_file = {};  // both empty: plain TCP
   std::string tls_key_file = {};
@@ -81,6 +83,7 @@ class Server {
   const Clock& clock_;
   struct TlsHolder;
   std::unique_ptr<TlsHolder> tls_;
+  AddressCounts addresses_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<Loop*> loop_pointers_;
   uint16_t port_ = 0;

@@ -96,7 +96,7 @@ Task<Session::HeadEnd> Session::ReadHead() {
   Inbox& inbox = connection_.inbox();
   if (inbox.empty() && !connection_.transport().HasDecrypted()) {
     connection_.idle = true;
-    if (loop_.draining) connection_.Arm(0);
+    if (loop_.draining) connection_.Arm(loop_.limits.idle_draining_ms);
     const auto [error] = co_await connection_.transport().WaitReadable();
     connection_.idle = false;
     if (error || connection_.killed()) co_return HeadEnd::kGone;
@@ -126,23 +126,23 @@ void Session::TakeHead(HeadEnd head_end) {
   inbox.Consume(bytes);
 }
 
-Error Session::Refusal(HeadEnd head_end) const {
+std::optional<Error> Session::Refusal(HeadEnd head_end) const {
   if (head_end == HeadEnd::kTimedOut) {
-    return {.code = ErrorCode::kRequestTimeout,
-            .message = "the request head did not arrive in time"};
+    return Error{.code = ErrorCode::kRequestTimeout,
+                 .message = "the request head did not arrive in time"};
   }
   if (head_end == HeadEnd::kBad) return parser_.error();
   if (refuse_all_ || loop_.shedding.load(std::memory_order_relaxed)) {
-    return {.code = ErrorCode::kOverloaded,
-            .message = "the gateway is at its limits; try again",
-            .retry_after_ms = kOverloadRetryMs};
+    return Error{.code = ErrorCode::kOverloaded,
+                 .message = "the gateway is at its limits; try again",
+                 .retry_after_ms = kOverloadRetryMs};
   }
   if (parser_.head().content_length.value_or(0) > loop_.limits.body_bytes_max) {
-    return {.code = ErrorCode::kBodyTooLarge,
-            .message = "the request body is larger than " +
-                       std::to_string(loop_.limits.body_bytes_max) + " bytes"};
+    return Error{.code = ErrorCode::kBodyTooLarge,
+                 .message = "the request body is larger than " +
+                            std::to_string(loop_.limits.body_bytes_max) + " bytes"};
   }
-  return {.code = ErrorCode::kCancelled, .message = {}};
+  return std::nullopt;
 }
 
 std::string Session::RequestId() const {
@@ -155,19 +155,18 @@ Task<bool> Session::Serve(HeadEnd head_end) {
   TakeHead(head_end);
   const RequestHead& head = parser_.head();
   body_.Begin(head);
-  Error refusal = Refusal(head_end);
-  const bool refused = refusal.code != ErrorCode::kCancelled;
+  std::optional<Error> refusal = Refusal(head_end);
+  const bool refused = refusal.has_value();
   answer_.Reset(head, refused);
   {
     Exchange x{.loop = loop_.loop,
                .head = head,
                .body = body_,
                .request_id = RequestId(),
-               .accepted_ns = loop_.loop.clock->MonotonicNs(),
-               .draining = loop_.draining};
-    if (refused) {
-      if (refusal.code == ErrorCode::kOverloaded) Bump(loop_.counters.shed_total);
-      co_await loop_.pipeline->Refuse(x, answer_, std::move(refusal));
+               .accepted_ns = loop_.loop.clock->MonotonicNs()};
+    if (refusal) {
+      if (refusal->code == ErrorCode::kOverloaded) Bump(loop_.counters.shed_total);
+      co_await loop_.pipeline->Refuse(x, answer_, *std::move(refusal));
     } else {
       co_await loop_.pipeline->Handle(x, answer_);
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "dataplane/exchange/exchange.h"
@@ -31,8 +32,8 @@ class Session {
   Task<bool> Serve(HeadEnd head_end);
   Task<bool> Finish();
   void TakeHead(HeadEnd head_end);
-  // The refusal of a request that is not handed on; none: serve it.
-  Error Refusal(HeadEnd head_end) const;
+  // None: the request is handed on.
+  std::optional<Error> Refusal(HeadEnd head_end) const;
   std::string RequestId() const;
 
   LoopState& loop_;

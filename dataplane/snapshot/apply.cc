@@ -123,8 +123,10 @@ class Application {
       if (entry.kind() == v1::KIND_KEY) continue;
       mutable_entries().insert_or_assign({entry.kind(), entry.name()},
                                          std::make_shared<const std::string>(entry.bytes()));
-      // Keys take their organization from their team; nothing else of a resource shows in a key.
-      if (entry.kind() == v1::KIND_TEAM) touched_.emplace(entry.kind(), entry.name());
+      // Keys take their team from their user and their organization from their team; nothing else
+      // of a resource shows in a key.
+      if (entry.kind() == v1::KIND_TEAM || entry.kind() == v1::KIND_USER)
+        touched_.emplace(entry.kind(), entry.name());
     }
     if (!copied) return {};
     SW_TRY(rep_->tables, Tables::Compile(std::move(entries), options_.secrets, options_.limits));
@@ -178,7 +180,7 @@ class Application {
   const v1::Delta& delta_;
   const BuildOptions& options_;
   std::unique_ptr<Snapshot::Rep> rep_;
-  std::set<ResourceName> touched_;  // what keys name: removed, and teams that changed
+  std::set<ResourceName> touched_;  // what keys name: removed, and teams and users that changed
 };
 
 int64_t EarlierOf(int64_t a, int64_t b) {  // 0: never

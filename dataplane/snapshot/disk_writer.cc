@@ -130,6 +130,9 @@ void DiskWriter::Settle(const Work& work, bool good) {
   if (newest_ != nullptr) whole_ = true;
   if (!pending_.fence) pending_.fence = work.fence;
   if (!pending_.quarantine) pending_.quarantine = work.quarantine;
+  if (!pending_.held_file) pending_.held_file = work.held_file;
+  // Not when a snapshot has come since: what is in force goes beyond what they held.
+  if (!work.held_records.empty() && !held_records_.empty()) held_changed_ = true;
 }
 
 bool DiskWriter::Perform(const Work& work) {
@@ -151,9 +154,7 @@ Result<void> DiskWriter::WriteSnapshot(const Work& work) {
   std::vector<std::string> records = work.records;
   std::ranges::copy(work.held_records, std::back_inserter(records));
   if (records.empty()) return {};
-  auto appended = generations_.Append(records);
-  if (!appended) generations_.Abandon();
-  return appended;
+  return generations_.Append(records);
 }
 
 bool DiskWriter::Noted(Result<void> result) {

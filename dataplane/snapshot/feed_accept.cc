@@ -79,13 +79,14 @@ Result<void> FeedCore::CheckSense(const Snapshot& next) const {
 
 // What must not run is still heard on what it revokes.
 void FeedCore::Hold(const Lineage& lineage, const Materialized& built) {
-  if (built.held_revision == 0) return;
+  const int64_t revision = built.held.revision();
+  if (revision == 0) return;
   Refused(Refuse(RefusalClass::kQuarantined,
                  "it crashed this process twice within a minute of its activation")
               .error(),
-          built.held_revision, "quarantine");
-  if (built.held_revision <= held_revision_) return;
-  held_revision_ = built.held_revision;
+          revision, "quarantine");
+  if (revision <= held_.revision()) return;
+  held_ = built.held;
   if (current_ != nullptr && !built.restrictions.empty()) {
     current_ = RestrictAll(current_, built.restrictions);
     restricted_ = true;
@@ -106,7 +107,14 @@ void FeedCore::KeepOnDisk(const Lineage& lineage, const Materialized& built) {
 
 void FeedCore::RaiseFence(const v1::Position& position) {
   if (position.cluster_id() == fence_.cluster_id && position.epoch() <= fence_.epoch) return;
-  fence_ = {.cluster_id = position.cluster_id(), .epoch = std::max(fence_.epoch, position.epoch())};
+  fence_.cluster_id = position.cluster_id();
+  fence_.epoch = std::max(fence_.epoch, position.epoch());
+  writer_->SaveFence(fence_);
+}
+
+void FeedCore::RememberFleet(int64_t size) {
+  if (size == fence_.fleet_size) return;
+  fence_.fleet_size = size;
   writer_->SaveFence(fence_);
 }
 

@@ -101,9 +101,9 @@ bool FeedCore::TryGeneration(Generations& generations, int64_t number,
     Note(std::move(built).error(), "disk");
     return false;
   }
-  if (built->held_revision > held_revision_) {
-    held_revision_ = built->held_revision;
-    nack_.set_revision(held_revision_);
+  if (built->held.revision() > held_.revision()) {
+    held_ = built->held;
+    nack_.set_revision(held_.revision());
     nack_.set_reason("quarantined: it crashed this process twice");
   }
   if (built->snapshot == nullptr) {
@@ -119,11 +119,6 @@ void FeedCore::TakeCandidate(Generations& generations, const LoadedGeneration& l
                              Materialized built, const std::vector<KeyRestrictions>& newer) {
   current_ = std::move(built.snapshot);
   for (const ProvenLatest& word : loaded.confirmed) {
-    {
-      // Without NATS the last size known is what shares of rate limits are made of.
-      const std::lock_guard lock(status_mutex_);
-      status_.fleet_size = word.latest.fleet_size();
-    }
     const v1::Position& position = word.latest.position();
     const v1::Position& ours = current_->position();
     if (position.revision() == ours.revision() && position.digest() == ours.digest() &&

@@ -64,6 +64,7 @@ class FeedCore {
   std::optional<Lineage> Bridge(Fetcher& fetch, int64_t to);
   Result<void> CheckFence(const v1::Position& position) const;
   bool IsOld(const v1::Position& position) const;
+  bool IsOtherHistory(const v1::Position& position) const;
   void Confirm(const ProvenLatest& latest);
   void SchedulePoll();
   void WantAgain();
@@ -78,6 +79,7 @@ class FeedCore {
   void EndTrial();
   void Rearm();
   void RaiseFence(const v1::Position& position);
+  void RememberFleet(int64_t size);
   LineageRules Rules();
 
   // Reports: feed_report.cc
@@ -103,9 +105,9 @@ class FeedCore {
   const int64_t created_ns_;
 
   SnapshotPtr current_;
-  bool active_ = false;        // current_ is in force
-  bool restricted_ = false;    // current_ carries revocations of quarantined revisions
-  int64_t held_revision_ = 0;  // up to which those are known
+  bool active_ = false;      // current_ is in force
+  bool restricted_ = false;  // current_ carries revocations of quarantined revisions
+  v1::Position held_;        // up to which those are known; revision 0: none
   bool booting_ = false;
   int64_t boot_deadline_ns_ = 0;
   int64_t next_poll_ns_ = 0;

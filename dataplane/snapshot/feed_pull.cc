@@ -49,6 +49,16 @@ bool FeedCore::IsOld(const v1::Position& position) const {
          position.revision() < current_->position().revision();
 }
 
+// A control plane that was restored gives the numbers of lost revisions to others: what is known of
+// a revision by its number says nothing of those. (A later epoch of the same state is no other.)
+bool FeedCore::IsOtherHistory(const v1::Position& position) const {
+  if (current_ == nullptr) return false;
+  const v1::Position& ours = current_->position();
+  const v1::Position& newest = held_.revision() > ours.revision() ? held_ : ours;
+  return position.epoch() > newest.epoch() && position.revision() <= newest.revision() &&
+         !SameState(position, newest) && !SameState(position, ours);
+}
+
 void FeedCore::SchedulePoll() {
   std::uniform_int_distribution<int64_t> jitter(options_.poll_min_ms, options_.poll_max_ms);
   int64_t wait_ms = jitter(random_);
@@ -114,16 +124,15 @@ Result<void> FeedCore::Follow(Fetcher& fetch, const ProvenLatest& latest) {
   const v1::Position& position = latest.latest.position();
   SW_CHECK(CheckFence(position));
   if (IsOld(position)) return {};
-  {
-    const std::lock_guard lock(status_mutex_);
-    status_.fleet_size = latest.latest.fleet_size();
-  }
+  RememberFleet(latest.latest.fleet_size());
   if (current_ != nullptr && SameState(position, current_->position()) && !diverged_) {
     Confirm(latest);
     return {};
   }
+  const bool other_history = IsOtherHistory(position);
+  if (other_history) quarantine_.Forget();
   if (current_ != nullptr && quarantine_.Contains(position.revision()) &&
-      held_revision_ >= position.revision()) {
+      held_.revision() >= position.revision()) {
     confirmed_ns_ = NowNs();  // known, and must not run: its revocations are in force already
     return {};
   }
@@ -141,6 +150,10 @@ Result<void> FeedCore::Follow(Fetcher& fetch, const ProvenLatest& latest) {
     }
   }
   SW_CHECK(Adopt(*lineage, "nats"));
+  if (other_history) {
+    held_.Clear();
+    writer_->SaveQuarantine(quarantine_.Render());
+  }
   if (current_ != nullptr && SameState(position, current_->position())) Confirm(latest);
   return {};
 }
@@ -226,7 +239,7 @@ Result<void> FeedCore::FollowPush(ProvenDelta pushed) {
 // The pointer to the latest is written after the push: it may lag behind it for a moment.
 void FeedCore::WantAgain() {
   const int64_t known =
-      current_ == nullptr ? 0 : std::max(current_->position().revision(), held_revision_);
+      current_ == nullptr ? 0 : std::max(current_->position().revision(), held_.revision());
   if (known >= wanted_revision_ || wanted_tries_ >= kWantedTriesMax) {
     wanted_revision_ = 0;
     return;

@@ -163,6 +163,7 @@ void FeedCore::Publish() {
   status_.refused_reason = nack_.reason();
   status_.quarantined = quarantine_.revisions();
   status_.restricted = restricted_;
+  status_.fleet_size = fence_.fleet_size;
 }
 
 FeedStatus FeedCore::status() const {

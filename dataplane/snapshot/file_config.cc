@@ -2,10 +2,8 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <filesystem>
 #include <format>
 #include <mutex>
 #include <thread>
@@ -14,6 +12,7 @@
 
 #include "common/config/compile.h"
 #include "common/config/validate.h"
+#include "common/durable_file.h"
 #include "common/log.h"
 #include "dataplane/snapshot/build.h"
 
@@ -22,27 +21,23 @@ namespace {
 
 constexpr std::string_view kClusterId = "standalone";
 
-// What tells that a file changed: a folder's files, and each one's identity, size and times.
-// Symbolic links are followed: a mounted ConfigMap changes by swapping one.
+// What tells that a file changed: its identity, size and times. Symbolic links are followed: a
+// mounted ConfigMap changes by swapping one.
+std::string Fingerprint(const std::string& file) {
+  struct stat info = {};
+  if (::stat(file.c_str(), &info) != 0) return file + " -\n";
+  return std::format("{} {} {} {} {}.{:09} {}.{:09}\n", file, info.st_dev, info.st_ino,
+                     info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec,
+                     info.st_ctim.tv_nsec);
+}
+
+// Of files, and of folders with what is in them.
 std::string Fingerprint(const std::vector<std::string>& paths) {
-  std::vector<std::string> files;
-  for (const std::string& path : paths) {
-    files.push_back(path);
-    std::error_code failed;
-    for (const auto& file : std::filesystem::directory_iterator(path, failed))
-      files.push_back(file.path().string());
-  }
-  std::ranges::sort(files);
   std::string fingerprint;
-  std::vector<std::string> referenced;  // files that "${file:PATH}" named
-  for (const std::string& file : files) {
-    struct stat info = {};
-    const bool there = ::stat(file.c_str(), &info) == 0;
-    fingerprint +=
-        there ? std::format("{} {} {} {} {}.{:09} {}.{:09}\n", file, info.st_dev, info.st_ino,
-                            info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
-                            info.st_ctim.tv_sec, info.st_ctim.tv_nsec)
-              : file + " -\n";
+  for (const std::string& path : paths) {
+    fingerprint += Fingerprint(path);
+    for (const std::string& name : durable::ListFolder(path))
+      fingerprint += Fingerprint(std::format("{}/{}", path, name));
   }
   return fingerprint;
 }
@@ -60,9 +55,10 @@ struct FileConfig::Rep {
   OnSnapshot on_snapshot;
   const Clock* clock = nullptr;
 
-  std::mutex load_mutex;  // one load at a time
-  std::string fingerprint;
-  std::vector<std::string> referenced;  // files that "${file:PATH}" named
+  std::mutex load_mutex;                // one load at a time
+  std::string fingerprint;              // of the files, as they were before the last load
+  std::vector<std::string> referenced;  // files that "${file:PATH}" named then
+  std::string referenced_fingerprint;   // each as it was before it was read
   std::string digest;                   // of what is in force
 
   mutable std::mutex mutex;  // status and stopping
@@ -74,12 +70,18 @@ struct FileConfig::Rep {
   std::thread thread;
 
   // The files, and those they refer to: a mounted Secret may change by itself.
-  std::string Look() const { return Fingerprint(options.paths) + Fingerprint(referenced); }
+  bool Changed() const {
+    return Fingerprint(options.paths) != fingerprint ||
+           Fingerprint(referenced) != referenced_fingerprint;
+  }
 
   Result<SnapshotPtr> Load(int64_t revision) {
+    fingerprint = Fingerprint(options.paths);
     referenced.clear();
+    referenced_fingerprint.clear();
     const auto read = [this](std::string_view scheme, std::string_view name) {
-      if (scheme == "file") referenced.emplace_back(name);
+      if (scheme == "file")
+        referenced_fingerprint += Fingerprint(std::vector{referenced.emplace_back(name)});
       return options.references(scheme, name);
     };
     const config::LoadOptions load{.references = read, .standalone = true};
@@ -103,10 +105,8 @@ struct FileConfig::Rep {
 
   // load_mutex is held. True: something changed.
   Result<bool> LoadAndActivate() {
-    const std::string before = Fingerprint(options.paths);
     const int64_t revision = CurrentRevision() + 1;
     auto loaded = Load(revision);
-    fingerprint = before + Fingerprint(referenced);
     const int64_t now = clock->MonotonicNs();
     if (!loaded) {
       const std::lock_guard lock(mutex);
@@ -143,7 +143,7 @@ struct FileConfig::Rep {
 
   Result<bool> Reload(bool only_if_changed) {
     const std::lock_guard lock(load_mutex);
-    if (only_if_changed && Look() == fingerprint) return false;
+    if (only_if_changed && !Changed()) return false;
     auto loaded = LoadAndActivate();
     if (!loaded) {
       log::Fault("configuration refused; the last good one stays",

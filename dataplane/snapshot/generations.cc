@@ -86,9 +86,7 @@ std::string Generations::PathOf(int64_t number, std::string_view suffix) const {
 
 std::vector<int64_t> Generations::Numbers(std::string_view suffix) const {
   std::vector<int64_t> numbers;
-  std::error_code failed;
-  for (const auto& file : std::filesystem::directory_iterator(folder_, failed)) {
-    const std::string name = file.path().filename().string();
+  for (const std::string& name : durable::ListFolder(folder_)) {
     if (!name.ends_with(suffix)) continue;
     int64_t number = 0;
     const char* end = name.data() + name.size() - suffix.size();
@@ -184,10 +182,15 @@ Result<void> Generations::Append(const std::vector<std::string>& signed_records)
   if (!log_.is_open()) return Fail(ErrorCode::kNotFound, "no generation to append to");
   std::string bytes;
   for (const std::string& record : signed_records) AppendRecord(record, bytes);
-  SW_CHECK(log_.Write(bytes, log_path_));
-  if (::fdatasync(log_.fd()) != 0) return durable::FailErrno("cannot sync", log_path_);
-  log_bytes_ += static_cast<int64_t>(bytes.size());
-  return {};
+  auto written = log_.Write(bytes, log_path_);
+  if (written && ::fdatasync(log_.fd()) != 0)
+    written = durable::FailErrno("cannot sync", log_path_);
+  if (written) {
+    log_bytes_ += static_cast<int64_t>(bytes.size());
+  } else if (::ftruncate(log_.fd(), log_bytes_) != 0) {
+    log_.Close();
+  }
+  return written;
 }
 
 void Generations::Prune() {
@@ -218,6 +221,8 @@ void Generations::LoadFence() {
       lines >> fence_.cluster_id;
     } else if (word == "epoch") {
       lines >> fence_.epoch;
+    } else if (word == "fleet") {
+      lines >> fence_.fleet_size;
     } else if (word == "generation" &&
                lines >> number >> begin.epoch >> begin.revision >> begin.digest_hex) {
       begins_[number] = begin;
@@ -229,7 +234,7 @@ Result<void> Generations::SaveFence(const Fence& fence) {
   fence_ = fence;
   std::string content;
   if (!fence.cluster_id.empty()) content += std::format("cluster {}\n", fence.cluster_id);
-  content += std::format("epoch {}\n", fence.epoch);
+  content += std::format("epoch {}\nfleet {}\n", fence.epoch, fence.fleet_size);
   for (const auto& [number, begin] : begins_) {
     content += std::format("generation {} {} {} {}\n", number, begin.epoch, begin.revision,
                            begin.digest_hex);

@@ -16,10 +16,12 @@
 
 namespace spillway {
 
-// What a data-dir remembers beside the snapshots: against going back.
+// What a data-dir remembers beside the snapshots: against going back, and the size of the fleet,
+// which without NATS is what shares of rate limits are made of.
 struct Fence {
   std::string cluster_id;  // empty: none yet
   int64_t epoch = 0;       // the highest ever accepted
+  int64_t fleet_size = 0;  // as the control plane last said; 0: never
 };
 
 // One generation as read from disk: verified signatures, the digests still to be compared (Build).
@@ -32,10 +34,10 @@ struct LoadedGeneration {
 };
 
 // The generations of a data-dir, in DIR:
-//   NNNNNNNNNN.base  SnapshotFile (snapshot.proto): a full state
-//   NNNNNNNNNN.log   what followed it: records of u32 length, u32 CRC-32C (both little-endian),
-//   Signed NNNNNNNNNN.held  a SnapshotFile whose revision is quarantined: only its revocations are
-//   read fence            cluster, highest epoch, and where each generation begins
+//   NNNNNNNNNN.base  a full state, as SnapshotFile (snapshot.proto)
+//   NNNNNNNNNN.log   what followed it: u32 length, u32 CRC-32C (both little-endian), Signed; ...
+//   NNNNNNNNNN.held  a SnapshotFile whose revision is quarantined: read for its revocations only
+//   fence            cluster, highest epoch, fleet size, and where each generation begins
 // A base appears by rename, whole or not at all; a log is only appended to, and a torn end is cut
 // off before the next append. Kept: three bases and one held. So a kill at any byte loses at most
 // the record being written. Reading: any thread before the first write; writing: one thread.
@@ -59,16 +61,14 @@ class Generations {
   // Goes on with a generation found at boot, which begins at `begin`: cuts its log behind the whole
   // records.
   Result<void> Continue(int64_t number, const v1::Position& begin, int64_t log_bytes);
-  // Records behind the current generation, synced. Without a current one: kNotFound.
+  // Records behind the current generation, synced. Without a current one: kNotFound. After a
+  // failure the log ends where it did before, or is given up: never behind a torn record.
   Result<void> Append(const std::vector<std::string>& signed_records);
   Result<void> SaveFence(const Fence& fence);
 
   int64_t base_bytes() const { return base_bytes_; }
   int64_t log_bytes() const { return log_bytes_; }
   bool has_current() const { return log_.is_open(); }
-  // Gives up the current generation, after a failed write: nothing is appended behind a torn
-  // record.
-  void Abandon() { log_.Close(); }
 
  private:
   explicit Generations(std::string folder) : folder_(std::move(folder)) {}

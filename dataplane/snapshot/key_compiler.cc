@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <format>
+#include <utility>
 
 #include "common/ids.h"
 #include "dataplane/snapshot/entry_list.h"
@@ -20,8 +21,13 @@ std::vector<std::string> Sorted(const google::protobuf::RepeatedPtrField<std::st
   return sorted;
 }
 
-std::string_view OrganizationOf(const v1::Key& key, const Tables& tables) {
-  return key.organization().empty() ? tables.OrganizationOf(key.team()) : key.organization();
+// Spend of a user's key is the user's team's, and a team's is its organization's.
+std::string TeamOf(const v1::Key& key, const Tables& tables) {
+  return key.team().empty() ? std::string(tables.TeamOf(key.user())) : key.team();
+}
+
+std::string OrganizationOf(const v1::Key& key, const std::string& team, const Tables& tables) {
+  return key.organization().empty() ? std::string(tables.OrganizationOf(team)) : key.organization();
 }
 
 }  // namespace
@@ -51,9 +57,11 @@ Result<CompiledKey> KeyCompiler::Compile(std::string_view name, std::string_view
     return Bad(name, "cannot be read");
   SW_CHECK(Check(name));
   auto record = std::make_shared<KeyRecord>();
+  std::string team = TeamOf(key_, tables_);
+  std::string organization = OrganizationOf(key_, team, tables_);
   record->spec = {.name = key_.name(),
-                  .organization = std::string(OrganizationOf(key_, tables_)),
-                  .team = key_.team(),
+                  .organization = std::move(organization),
+                  .team = std::move(team),
                   .user = key_.user(),
                   .feature = key_.feature(),
                   .routes = Sorted(key_.routes()),

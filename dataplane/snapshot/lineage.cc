@@ -110,11 +110,8 @@ Result<Materialized> Materialize(const Lineage& lineage, const Snapshot* base,
   size_t used = deltas.size();
   while (used > 0 && rules.quarantined(deltas[used - 1].delta.position().revision())) --used;
 
-  Materialized result{.snapshot = nullptr,
-                      .proof = {},
-                      .deltas_used = used,
-                      .held_revision = 0,
-                      .restrictions = {}};
+  Materialized result{
+      .snapshot = nullptr, .proof = {}, .deltas_used = used, .held = {}, .restrictions = {}};
   if (used > 0) {
     rules.before_build(deltas[used - 1].delta.position().revision());
     result.proof = deltas[used - 1].signed_bytes;
@@ -126,11 +123,11 @@ Result<Materialized> Materialize(const Lineage& lineage, const Snapshot* base,
     SW_TRY(result.snapshot, BuildFull(*lineage.full, {}, options));
   } else if (lineage.full) {
     result.restrictions.push_back(RestrictionsOf(*lineage.full, options));
-    result.held_revision = lineage.full->position.revision();
+    result.held = lineage.full->position;
   }
   for (const ProvenDelta& held : deltas.subspan(used)) {
     result.restrictions.push_back(RestrictionsOf(held.delta));
-    result.held_revision = held.delta.position().revision();
+    result.held = held.delta.position();
   }
   return result;
 }

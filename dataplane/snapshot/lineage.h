@@ -23,10 +23,10 @@ Result<void> CheckChain(const Lineage& lineage, const Snapshot* base);
 
 // What a lineage came to.
 struct Materialized {
-  SnapshotPtr snapshot;       // nullptr: no revision of it may run
-  std::string proof;          // Signed, of the snapshot's position
-  size_t deltas_used = 0;     // the first so many are in the snapshot
-  int64_t held_revision = 0;  // the newest quarantined revision behind it; 0: none
+  SnapshotPtr snapshot;    // nullptr: no revision of it may run
+  std::string proof;       // Signed, of the snapshot's position
+  size_t deltas_used = 0;  // the first so many are in the snapshot
+  v1::Position held;       // the newest quarantined revision behind it; revision 0: none
   std::vector<KeyRestrictions>
       restrictions;  // what the quarantined ones know of keys, oldest first
 };

@@ -63,6 +63,11 @@ std::vector<int64_t> Quarantine::revisions() const {
   return revisions;
 }
 
+void Quarantine::Forget() {
+  crashes_.clear();
+  proven_.clear();
+}
+
 void Quarantine::MarkProven(int64_t revision) {
   crashes_.erase(revision);
   proven_.insert(revision);

@@ -30,6 +30,8 @@ class Quarantine {
 
   // It ran a whole trial here: crashes no longer count against it.
   void MarkProven(int64_t revision);
+  // The numbers stand for other revisions from now on.
+  void Forget();
   bool IsProven(int64_t revision) const { return proven_.contains(revision); }
 
  private:

@@ -99,6 +99,8 @@ Result<std::shared_ptr<const Tables>> Tables::Compile(Entries entries, const Sec
   for (const auto& [name, model] : compiled.models)
     tables->by_name_.try_emplace(name, CompileModelRoute(model));
   for (const v1::Resource& resource : resources) {
+    if (resource.has_user())
+      tables->team_of_.emplace(resource.user().name(), resource.user().team());
     if (resource.has_team())
       tables->organization_of_.emplace(resource.team().name(), resource.team().organization());
   }
@@ -109,6 +111,11 @@ Result<std::shared_ptr<const Tables>> Tables::Compile(Entries entries, const Sec
   SW_TRY(tables->scoped_, CompileScoped(resources, limits));
   tables->entries_ = std::move(entries);
   return tables;
+}
+
+std::string_view Tables::TeamOf(const std::string& user) const {
+  const auto found = team_of_.find(user);
+  return found == team_of_.end() ? std::string_view() : std::string_view(found->second);
 }
 
 std::string_view Tables::OrganizationOf(const std::string& team) const {

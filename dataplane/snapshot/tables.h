@@ -38,11 +38,12 @@ class Tables {
 
   const Entries& entries() const { return entries_; }
   bool Has(v1::Kind kind, const std::string& name) const { return entries_.contains({kind, name}); }
+  // Of a user; empty: unknown user, or none of a team.
+  std::string_view TeamOf(const std::string& user) const;
   // Of a team; empty: unknown team.
   std::string_view OrganizationOf(const std::string& team) const;
   std::shared_ptr<const RouteSpec> FindRoute(std::string_view name) const;
   const std::vector<std::shared_ptr<const RouteSpec>>& routes() const { return routes_; }
-  bool has_models() const { return !routes_.empty(); }
   const Scoped& scoped() const { return scoped_; }
 
  private:
@@ -52,7 +53,8 @@ class Tables {
   };
 
   Entries entries_;
-  std::unordered_map<std::string, std::string, TransparentHash, std::equal_to<>> organization_of_;
+  std::unordered_map<std::string, std::string> team_of_;
+  std::unordered_map<std::string, std::string> organization_of_;
   std::unordered_map<std::string, std::shared_ptr<const RouteSpec>, TransparentHash,
                      std::equal_to<>>
       by_name_;

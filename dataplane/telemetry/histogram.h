@@ -13,7 +13,7 @@ namespace spillway {
 // thread, any number of readers; a reader may miss what is being written.
 class Histogram {
  public:
-  static constexpr int kBuckets = 25;      // the last one is +Inf
+  static constexpr int kBuckets = 25;      // with a bound; +Inf comes on top
   static constexpr int kSmallestLog2 = 3;  // upper bound of the first: 8 us
 
   void Observe(int64_t us);

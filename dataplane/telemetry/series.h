@@ -98,7 +98,7 @@ using SpendSeries = SeriesTable<3, SpendValues>;  // route, model, provider
 using EndSeries = SeriesTable<1, RequestValues>;  // end reason of a stream
 
 // What a budget or rate limit did: its kind and name ("budget/NAME"), and refused, downgraded or
-// warned. As many names as are configured.
+// warned.
 using LimitSeries = SeriesTable<2, RequestValues>;
 
 }  // namespace spillway

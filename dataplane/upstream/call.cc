@@ -83,17 +83,17 @@ UpstreamCall::~UpstreamCall() {
 
 Task<Result<void>> UpstreamCall::Send(std::string_view head, std::span<const std::string_view> body,
                                       bool fresh) {
+  total_due_ns_ = loop_.clock->MonotonicNs() + timeouts_.total_ms * kNsPerMs;
   if (!fresh) connection_ = pool_.TakeIdle(provider_.endpoint_id);
   reused_ = connection_ != nullptr;
   if (!reused_) {
     connection_ = pool_.MakeNew(provider_.endpoint_id);
     if (cancelled_) co_return std::unexpected(Stopped());
-    SW_CO_CHECK(co_await pool_.Open(*connection_, provider_));
+    SW_CO_CHECK(co_await pool_.Open(*connection_, provider_, timeouts_.total_ms));
   }
   progress_ = Progress::kSending;
   connection_->BeginRequest();
-  total_due_ns_ = loop_.clock->MonotonicNs() + timeouts_.total_ms * kNsPerMs;
-  connection_->SetTotalDeadline(timeouts_.total_ms);
+  connection_->SetTotalDeadline(LeftMs());
   connection_->SetPhaseDeadline(timeouts_.first_token_ms);
   Outgoing outgoing(head, body);
   if (!SendSome(outgoing)) SW_CO_CHECK(co_await SendRest(outgoing));
@@ -274,12 +274,17 @@ void UpstreamCall::FirstTokenSeen() {
 }
 
 void UpstreamCall::LimitTotal(int64_t ms) {
-  if (progress_ == Progress::kConnecting || !connection_) {
+  if (!connection_) {
     timeouts_.total_ms = std::min(timeouts_.total_ms, ms);
     return;
   }
-  const int64_t left_ms = (total_due_ns_ - loop_.clock->MonotonicNs()) / kNsPerMs;
-  connection_->SetTotalDeadline(std::clamp<int64_t>(left_ms, 0, ms));
+  total_due_ns_ = std::min(total_due_ns_, loop_.clock->MonotonicNs() + ms * kNsPerMs);
+  // Connecting has its own deadline; behind it what is left becomes this one.
+  if (progress_ != Progress::kConnecting) connection_->SetTotalDeadline(LeftMs());
+}
+
+int64_t UpstreamCall::LeftMs() const {
+  return std::max<int64_t>((total_due_ns_ - loop_.clock->MonotonicNs()) / kNsPerMs, 0);
 }
 
 void UpstreamCall::Finish() {

@@ -29,7 +29,7 @@ struct ReadWindow {
 struct CallTimeouts {
   int64_t first_token_ms = 30'000;  // from the connection to FirstTokenSeen
   int64_t idle_ms = 60'000;         // between two reads, after that
-  int64_t total_ms = 600'000;
+  int64_t total_ms = 600'000;       // of everything, connecting included
 };
 
 // One HTTP/1.1 request to a provider and its answer. Lives in its coroutine's frame; loop thread
@@ -90,6 +90,7 @@ class UpstreamCall {
   Task<Result<std::string_view>> CollectWhole(std::string_view first, size_t bytes_max);
   void Lend(ReadWindow& window);
   void Return(ReadWindow& window);
+  int64_t LeftMs() const;
   Error Stopped() const;
 
   UpstreamPool& pool_;

@@ -46,10 +46,13 @@ void UpstreamConnection::ClearDeadlines() {
   total_deadline_.Clear();
 }
 
-Task<Result<void>> UpstreamConnection::Open(const ProviderSpec& provider, Resolver& resolver,
-                                            TlsContexts& tls) {
-  const int64_t end_ns = loop_.clock->MonotonicNs() + provider.connect_timeout_ms * kNsPerMs;
-  SetPhaseDeadline(provider.connect_timeout_ms);
+Task<Result<void>> UpstreamConnection::Open(const ProviderSpec& provider, int64_t timeout_ms,
+                                            Resolver& resolver, TlsContexts& tls) {
+  const int64_t end_ns = loop_.clock->MonotonicNs() + timeout_ms * kNsPerMs;
+  const auto left_ms = [&] {
+    return std::max<int64_t>((end_ns - loop_.clock->MonotonicNs()) / kNsPerMs, 1);
+  };
+  SetPhaseDeadline(timeout_ms);
   Wakeup wakeup(loop_);
   wakeup_ = &wakeup;
   Result<Addresses> addresses = co_await resolver.Resolve(provider.host, wakeup);
@@ -59,9 +62,9 @@ Task<Result<void>> UpstreamConnection::Open(const ProviderSpec& provider, Resolv
                    "resolving '" + provider.host + "' took too long");
   }
   if (!addresses) co_return std::unexpected(std::move(addresses).error());
-  SW_CO_CHECK(co_await Connect(*addresses, provider));
+  SW_CO_CHECK(co_await Connect(*addresses, provider, left_ms()));
   if (provider.tls) {
-    SetPhaseDeadline(std::max<int64_t>((end_ns - loop_.clock->MonotonicNs()) / kNsPerMs, 1));
+    SetPhaseDeadline(left_ms());
     SW_CO_CHECK(co_await Handshake(provider, tls));
   }
   ClearPhaseDeadline();
@@ -69,9 +72,8 @@ Task<Result<void>> UpstreamConnection::Open(const ProviderSpec& provider, Resolv
 }
 
 Task<Result<void>> UpstreamConnection::Connect(const Addresses& addresses,
-                                               const ProviderSpec& provider) {
+                                               const ProviderSpec& provider, int64_t left_ms) {
   std::string reason = "no address";
-  int64_t left_ms = provider.connect_timeout_ms;
   for (size_t i = 0; i < addresses.size() && left_ms > 0; ++i) {
     // A dead address must leave time for the next one.
     const int64_t share_ms =

@@ -30,9 +30,10 @@ class UpstreamConnection {
   UpstreamConnection(Loop& loop, uint64_t endpoint_id, TlsTicket& ticket);
   ~UpstreamConnection();
 
-  // Resolves, connects (each address in turn) and does the TLS handshake, all within the provider's
-  // connect timeout. kUpstreamUnreachable, kUpstreamTls, kCancelled.
-  Task<Result<void>> Open(const ProviderSpec& provider, Resolver& resolver, TlsContexts& tls);
+  // Resolves, connects (each address in turn) and does the TLS handshake, all within `timeout_ms`.
+  // kUpstreamUnreachable, kUpstreamTls, kCancelled.
+  Task<Result<void>> Open(const ProviderSpec& provider, int64_t timeout_ms, Resolver& resolver,
+                          TlsContexts& tls);
 
   IoStep Read(char* data, size_t size);
   IoStep Write(std::span<const iovec> pieces);
@@ -67,8 +68,8 @@ class UpstreamConnection {
   // late, when the peer may have read the request long ago.
   bool Unacknowledged() const;
   // Whether a watched idle connection is still open and nothing waits to be read on it, but what
-  // TLS says for itself: as far as the loop has seen. Costs a system call only when it has seen
-  // something.
+  // TLS says for itself: as far as the loop has seen (UpstreamPool says what that leaves open).
+  // Costs a system call only when it has seen something.
   bool Silent();
   bool tls() const { return tls_ != nullptr; }
   uint64_t endpoint_id() const { return endpoint_id_; }
@@ -79,7 +80,8 @@ class UpstreamConnection {
  private:
   using TcpSocket = ReadWatch::Socket;
 
-  Task<Result<void>> Connect(const Addresses& addresses, const ProviderSpec& provider);
+  Task<Result<void>> Connect(const Addresses& addresses, const ProviderSpec& provider,
+                             int64_t left_ms);
   Task<Result<void>> Handshake(const ProviderSpec& provider, TlsContexts& tls);
   void Prepare();
   IoStep ReadPlain(char* data, size_t size);

@@ -9,12 +9,14 @@ UpstreamPool::UpstreamPool(Loop& loop, UpstreamLimits limits)
     : loop_(loop),
       limits_(limits),
       resolver_(loop, limits.resolver),
+      tls_(*loop.clock),
       sweep_(*loop.timers, [this] { Sweep(); }) {}
 
 UpstreamPool::UpstreamPool(Loop& loop, UpstreamLimits limits, Lookup lookup)
     : loop_(loop),
       limits_(limits),
       resolver_(loop, limits.resolver, std::move(lookup)),
+      tls_(*loop.clock),
       sweep_(*loop.timers, [this] { Sweep(); }) {}
 
 UpstreamPool::~UpstreamPool() = default;
@@ -43,9 +45,10 @@ std::unique_ptr<UpstreamConnection> UpstreamPool::MakeNew(uint64_t endpoint_id) 
   return std::make_unique<UpstreamConnection>(loop_, endpoint_id, endpoint->ticket);
 }
 
-Task<Result<void>> UpstreamPool::Open(UpstreamConnection& connection,
-                                      const ProviderSpec& provider) {
-  return connection.Open(provider, resolver_, tls_);
+Task<Result<void>> UpstreamPool::Open(UpstreamConnection& connection, const ProviderSpec& provider,
+                                      int64_t timeout_ms) {
+  return connection.Open(provider, std::min(timeout_ms, provider.connect_timeout_ms), resolver_,
+                         tls_);
 }
 
 void UpstreamPool::GiveBack(std::unique_ptr<UpstreamConnection> connection) {

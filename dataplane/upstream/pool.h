@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -26,9 +27,11 @@ struct UpstreamCounters {
 
 // The connections of one loop to every provider: idle ones kept per endpoint, the last used first.
 // Each is watched meanwhile: one that was closed, or on which the provider said something that
-// nobody asked for, is given up, so that no answer can reach another caller. One that closes just
-// when it is used again fails before any answer, and its caller may repeat the call on a fresh one
-// (promises U19). Loop thread only; outlives its calls.
+// nobody asked for, is given up, as far as the loop has seen. What arrived since the loop last
+// looked goes unseen: a close then fails the call before any answer, and its caller may repeat it
+// on a fresh one (promises U19); surplus bytes of a provider that breaks HTTP's framing would be
+// read as the next caller's answer. To close that gap takes a system call per reuse (MSG_PEEK),
+// about a tenth of what a request costs. Loop thread only; outlives its calls.
 class UpstreamPool {
  public:
   explicit UpstreamPool(Loop& loop, UpstreamLimits limits = {});
@@ -39,7 +42,9 @@ class UpstreamPool {
   std::unique_ptr<UpstreamConnection> TakeIdle(uint64_t endpoint_id);
   // A connection object that is not open yet.
   std::unique_ptr<UpstreamConnection> MakeNew(uint64_t endpoint_id);
-  Task<Result<void>> Open(UpstreamConnection& connection, const ProviderSpec& provider);
+  // Within `timeout_ms`, and never longer than the provider's connect timeout.
+  Task<Result<void>> Open(UpstreamConnection& connection, const ProviderSpec& provider,
+                          int64_t timeout_ms = std::numeric_limits<int64_t>::max());
   // Keeps an open connection whose last answer was read to its end.
   void GiveBack(std::unique_ptr<UpstreamConnection> connection);
 

@@ -7,6 +7,8 @@
 #include <optional>
 
 #include "common/clock.h"
+#include "common/config/host.h"
+#include "dataplane/exchange/timer_wheel.h"
 
 namespace spillway {
 namespace {
@@ -15,11 +17,6 @@ namespace asio = boost::asio;
 using TcpResolver = asio::ip::basic_resolver<asio::ip::tcp, LoopExecutor>;
 
 constexpr size_t kAddressesMax = 16;
-
-asio::ip::address Unmapped(const asio::ip::address& address) {
-  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address;
-  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
-}
 
 Result<Addresses> Permitted(const std::string& host, Addresses addresses) {
   const bool any = !addresses.empty();
@@ -67,6 +64,7 @@ struct Resolver::Entry {
   std::optional<Error> failure;  // of the last lookup, when it failed
   int64_t failed_ns = 0;
   bool in_flight = false;
+  int64_t asked_ns = 0;  // when the lookup in flight began
   std::vector<Wakeup*> waiters;
 };
 
@@ -87,6 +85,7 @@ Resolver::~Resolver() = default;
 
 void Resolver::Refresh(const std::string& host, Entry& entry) {
   entry.in_flight = true;
+  entry.asked_ns = loop_.clock->MonotonicNs();
   const Clock& clock = *loop_.clock;
   lookup_(host, [state = std::weak_ptr<State>(state_), host, &clock](Result<Addresses> found) {
     const std::shared_ptr<State> alive = state.lock();
@@ -117,35 +116,35 @@ Task<Result<Addresses>> Resolver::Resolve(std::string host, Wakeup& wakeup) {
   }
   Entry& entry = state_->entries[host];
   const int64_t now = loop_.clock->MonotonicNs();
-  const bool known =
-      !entry.addresses.empty() && now - entry.fetched_ns < limits.stale_ms * kNsPerMs;
-  const bool fresh = known && now - entry.fetched_ns < limits.fresh_ms * kNsPerMs;
+  const int64_t age_ms = (now - entry.fetched_ns) / kNsPerMs;
+  const bool known = !entry.addresses.empty() && age_ms < limits.stale_ms;
   const bool failed = entry.failure && now - entry.failed_ns < limits.failure_ms * kNsPerMs;
-  if (!fresh && !failed && !entry.in_flight) Refresh(host, entry);
-  if (known) co_return entry.addresses;
-  if (entry.in_flight) {
+  if (known && age_ms < limits.fresh_ms) co_return entry.addresses;
+  if (!failed && !entry.in_flight) Refresh(host, entry);
+  if (known && age_ms < limits.aging_ms) co_return entry.addresses;
+
+  Addresses old;
+  if (known) old = entry.addresses;
+  const int64_t left_ms = limits.patience_ms - (now - entry.asked_ns) / kNsPerMs;
+  if (entry.in_flight && (!known || left_ms > 0)) {
+    Deadline patience(*loop_.timers, [&wakeup] { wakeup.Wake(); });
+    if (known) patience.SetAfterMs(left_ms);
     entry.waiters.push_back(&wakeup);
     co_await wakeup.Sleep();
-    // The entry stays while it has a lookup in flight; a refusal to wait longer leaves it waiting.
-    Entry& after = state_->entries[host];
-    std::erase(after.waiters, &wakeup);
-    if (after.in_flight) co_return Fail(ErrorCode::kCancelled, "waiting for DNS was given up");
-    if (after.failure) co_return std::unexpected(*after.failure);
-    co_return after.addresses;
+    std::erase(state_->entries[host].waiters, &wakeup);
   }
-  if (entry.failure) co_return std::unexpected(*entry.failure);
-  co_return entry.addresses;  // a lookup that answered at once
+  // Not `entry`: once its lookup has ended it may be dropped for another name.
+  const Entry& after = state_->entries[host];
+  if (!after.in_flight && !after.failure && !after.addresses.empty()) co_return after.addresses;
+  if (known) co_return old;
+  if (after.in_flight) co_return Fail(ErrorCode::kCancelled, "waiting for DNS was given up");
+  if (after.failure) co_return std::unexpected(*after.failure);
+  co_return after.addresses;
 }
 
-bool IsForbidden(const asio::ip::address& mapped) {
-  const asio::ip::address address = Unmapped(mapped);
-  if (address.is_unspecified() || address.is_multicast()) return true;
-  if (address.is_v4()) {
-    const auto bytes = address.to_v4().to_bytes();
-    return bytes[0] == 169 && bytes[1] == 254;
-  }
-  static const auto kMetadata = asio::ip::make_address_v6("fd00:ec2::254");
-  return address.to_v6().is_link_local() || address.to_v6() == kMetadata;
+bool IsForbidden(const asio::ip::address& address) {
+  if (address.is_v4()) return config::IsForbiddenAddress(address.to_v4().to_bytes());
+  return config::IsForbiddenAddress(address.to_v6().to_bytes());
 }
 
 }  // namespace spillway

@@ -34,16 +34,21 @@ using Lookup =
     std::function<void(const std::string& host, std::function<void(Result<Addresses>)> done)>;
 
 struct ResolverLimits {
-  int64_t fresh_ms = 30'000;                   // an answer is used without asking again
-  int64_t stale_ms = int64_t{12} * 3'600'000;  // and this long while asking fails (promises U1)
-  int64_t failure_ms = 1'000;                  // a failure without an older answer
+  int64_t fresh_ms = 30'000;   // an answer is used without asking again
+  int64_t aging_ms = 300'000;  // and this long while a new one is asked for
+  // Still older, a new answer is waited for, but no longer than patience_ms counted from when it
+  // was asked for: the old one serves while asking fails or hangs (promises U1).
+  int64_t stale_ms = int64_t{12} * 3'600'000;
+  int64_t patience_ms = 500;
+  int64_t failure_ms = 1'000;  // a failure is remembered
   size_t hosts_max = 1'024;
 };
 
-// Names to addresses for one loop: cached, refreshed in the background, so that a name that worked
-// once never makes a request wait and survives hours without DNS. Lookups run in Asio's resolver
-// thread. Link-local addresses (where clouds serve their metadata), multicast and "any" are never
-// handed out. Loop thread only; outlives its calls.
+// Names to addresses for one loop: cached and refreshed in the background, so that a name in use
+// makes no request wait, a long unused one is not where it was hours ago, and all survive hours
+// without DNS. Lookups run in Asio's resolver
+// thread. What no provider may have (config::IsForbiddenAddress: clouds' metadata, multicast, ...)
+// is never handed out. Loop thread only; outlives its calls.
 class Resolver {
  public:
   explicit Resolver(Loop& loop, ResolverLimits limits = {});  // asks the system (getaddrinfo)
@@ -65,7 +70,7 @@ class Resolver {
   Lookup lookup_;
 };
 
-// Whether a provider may never be there.
+// config::IsForbiddenAddress of it.
 bool IsForbidden(const boost::asio::ip::address& address);
 
 }  // namespace spillway

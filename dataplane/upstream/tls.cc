@@ -6,11 +6,16 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <format>
+#include <utility>
+
+#include "common/log.h"
 
 namespace spillway {
 
@@ -63,6 +68,7 @@ struct SocketBio {
 namespace {
 
 constexpr size_t kRecordBytes = size_t{16} * 1024;
+constexpr int64_t kLookEveryNs = 5'000 * kNsPerMs;  // at a CA file
 
 // Keeps the newest session of an endpoint; 1: the reference is ours now.
 int OnNewSession(SSL* ssl, SSL_SESSION* session) {
@@ -70,6 +76,14 @@ int OnNewSession(SSL* ssl, SSL_SESSION* session) {
   if (ticket == nullptr) return 0;
   ticket->reset(session);
   return 1;
+}
+
+// What tells that a file changed: its identity, size and time; empty: there is none.
+std::string StampOf(const std::string& file) {
+  struct stat status{};
+  if (::stat(file.c_str(), &status) != 0) return {};
+  return std::format("{}/{}/{}/{}.{}", status.st_dev, status.st_ino, status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
 bool IsAddress(const std::string& name) {
@@ -90,11 +104,9 @@ void TlsFree::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
 void TlsFree::operator()(ssl_session_st* session) const { SSL_SESSION_free(session); }
 void TlsFree::operator()(ssl_st* ssl) const { SSL_free(ssl); }
 
-Result<ssl_ctx_st*> TlsContexts::For(const std::string& ca_file) {
-  if (const auto found = contexts_.find(ca_file); found != contexts_.end())
-    return found->second.get();
+Result<TlsContexts::Context> TlsContexts::Load(const std::string& ca_file) {
   ERR_clear_error();
-  std::unique_ptr<ssl_ctx_st, TlsFree> context(SSL_CTX_new(TLS_client_method()));
+  Context context(SSL_CTX_new(TLS_client_method()));
   if (!context) return Fail(ErrorCode::kUpstreamTls, "cannot create a TLS context");
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
@@ -111,7 +123,33 @@ Result<ssl_ctx_st*> TlsContexts::For(const std::string& ca_file) {
     ERR_clear_error();
     return Fail(ErrorCode::kUpstreamTls, "cannot load the CA certificates of '" + ca_file + "'");
   }
-  return contexts_.emplace(ca_file, std::move(context)).first->second.get();
+  return context;
+}
+
+void TlsContexts::ReloadIfChanged(const std::string& ca_file, Entry& entry) const {
+  if (ca_file.empty() || clock_.MonotonicNs() - entry.looked_ns < kLookEveryNs) return;
+  entry.looked_ns = clock_.MonotonicNs();
+  std::string stamp = StampOf(ca_file);
+  if (stamp == entry.stamp) return;
+  entry.stamp = std::move(stamp);
+  if (Result<Context> context = Load(ca_file)) {
+    entry.context = *std::move(context);
+  } else {
+    log::Warn("the old CA certificates stay in force", {{"reason", context.error().message}});
+  }
+}
+
+Result<ssl_ctx_st*> TlsContexts::For(const std::string& ca_file) {
+  if (const auto found = contexts_.find(ca_file); found != contexts_.end()) {
+    ReloadIfChanged(ca_file, found->second);
+    return found->second.context.get();
+  }
+  // The stamp comes first: a change meanwhile is then found later.
+  std::string stamp = StampOf(ca_file);
+  SW_TRY(Context context, Load(ca_file));
+  Entry entry{
+      .context = std::move(context), .stamp = std::move(stamp), .looked_ns = clock_.MonotonicNs()};
+  return contexts_.emplace(ca_file, std::move(entry)).first->second.context.get();
 }
 
 TlsSession::TlsSession(ssl_st* ssl, int fd) : ssl_(ssl), fd_(fd) {}

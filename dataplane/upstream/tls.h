@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "common/clock.h"
 #include "common/error.h"
 #include "dataplane/upstream/io_step.h"
 
@@ -26,15 +27,29 @@ struct TlsFree {
 // The last session that an endpoint gave us, for resumption.
 using TlsTicket = std::unique_ptr<ssl_session_st, TlsFree>;
 
-// Client contexts by CA file ("": the system's trust store): TLS 1.2 and newer, the peer always
-// verified. Loop thread only.
+// Client contexts by CA file ("": the system's trust store, read once): TLS 1.2 and newer, the peer
+// always verified. A CA file that changed is read again, a few seconds late; what does not load
+// leaves the old one in force. Sessions verified before stay so. Loop thread only; `clock` outlives
+// this.
 class TlsContexts {
  public:
-  // kUpstreamTls when the CA file cannot be loaded. The pointer lives as long as this.
+  explicit TlsContexts(const Clock& clock) : clock_(clock) {}
+
+  // kUpstreamTls when the CA file could never be loaded. Valid until the next call.
   Result<ssl_ctx_st*> For(const std::string& ca_file);
 
  private:
-  std::map<std::string, std::unique_ptr<ssl_ctx_st, TlsFree>> contexts_;
+  using Context = std::unique_ptr<ssl_ctx_st, TlsFree>;
+  struct Entry {
+    Context context;
+    std::string stamp;  // of the file that was tried last
+    int64_t looked_ns = 0;
+  };
+  static Result<Context> Load(const std::string& ca_file);
+  void ReloadIfChanged(const std::string& ca_file, Entry& entry) const;
+
+  const Clock& clock_;
+  std::map<std::string, Entry> contexts_;
 };
 
 // TLS over a connected non-blocking socket, which it does not own. Its steps never block, never

@@ -114,8 +114,13 @@ class Listener {
             auto session = std::make_shared<Session>(loop, std::move(socket), tls_);
             asio::post(loop.io, [session = std::move(session)] { session->Start(); });
           }
-          // Also after "too many open files": the backlog waits until some are closed.
-          if (acceptor_.is_open()) Accept();
+          if (!acceptor_.is_open()) return;
+          if (!error) return Accept();
+          // Too many open files, say: the backlog waits a moment for some to be closed.
+          pause_.expires_after(std::chrono::milliseconds(50));
+          pause_.async_wait([this](const boost::system::error_code& stopped) {
+            if (!stopped) Accept();
+          });
         });
   }
 

@@ -96,6 +96,18 @@ class OpenAIPython(unittest.TestCase):
         finally:
             behaviour(None)
 
+    def test_a_stream_cut_inside_an_event_raises_behind_its_good_part(self):
+        behaviour({"model": "mock-small", "cut_after": 2, "cut_inside_event": True})
+        try:
+            chunks = []
+            with self.assertRaises(openai.APIError) as caught:
+                for chunk in self.client.chat.completions.create(model="mock-small", messages=HELLO, stream=True):
+                    chunks.append(chunk)
+            self.assertEqual(caught.exception.code, "upstream_truncated")
+            self.assertTrue(chunks)
+        finally:
+            behaviour(None)
+
 
 if __name__ == "__main__":
     unittest.main()

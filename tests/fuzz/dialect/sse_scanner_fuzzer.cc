@@ -26,7 +26,8 @@ struct Outcome {
   std::string seen;
   std::optional<TokenUsage> usage;
   std::string tier;
-  bool done = false, finish = false, error = false, mid_event = false;
+  bool done = false, error = false, mid_event = false;
+  int64_t finishes = 0;
   int64_t estimate = 0;
 };
 
@@ -64,7 +65,7 @@ Outcome Run(std::string_view stream, bool hide, uint32_t seed) {
   if (outcome.usage) RequireParts(*outcome.usage);
   outcome.tier = scanner.service_tier();
   outcome.done = scanner.done();
-  outcome.finish = scanner.finish_seen();
+  outcome.finishes = scanner.finishes();
   outcome.error = scanner.error_seen();
   outcome.mid_event = scanner.mid_event();
   outcome.estimate = scanner.OutputTokensEstimate();
@@ -76,7 +77,7 @@ void CompareFacts(const Outcome& a, const Outcome& b) {
   if (!a.good) return;
   Require(a.usage == b.usage, "the usage");
   Require(a.tier == b.tier && BilledTier(a.tier) == a.tier, "the service tier");
-  Require(a.done == b.done && a.finish == b.finish && a.error == b.error, "how it ended");
+  Require(a.done == b.done && a.finishes == b.finishes && a.error == b.error, "how it ended");
   Require(a.mid_event == b.mid_event, "whether the last event is whole");
   Require(a.estimate == b.estimate, "the estimate");
 }

@@ -16,7 +16,7 @@ struct Flags {
 
   std::optional<Settings::Exit> Parse(std::vector<const char*> arguments) {
     Settings settings("spillway-test", "A server of the tests.");
-    settings.Add("listen", listen, "where to listen");
+    settings.Add("listen,--address", listen, "where to listen");
     settings.Add("threads", threads, "event loops");
     settings.Add("tls", tls, "speak TLS");
     settings.AddDuration("drain-timeout", drain_timeout_ms, "how long to wait for streams");
@@ -57,6 +57,15 @@ TEST_CASE("flags set values of every kind") {
   CHECK(flags.tls);
   CHECK(flags.drain_timeout_ms == 90'000);
   CHECK(flags.body_bytes_max == 65'536);
+}
+
+TEST_CASE("a flag of two names answers to both, and to the variable of the first") {
+  Flags flags;
+  CHECK_FALSE(flags.Parse({"--address", "[::1]:9"}));
+  CHECK(flags.listen == "[::1]:9");
+  const Variable listen("SPILLWAY_LISTEN", "0.0.0.0:1");
+  CHECK_FALSE(flags.Parse({}));
+  CHECK(flags.listen == "0.0.0.0:1");
 }
 
 TEST_CASE("a flag can be switched off") {

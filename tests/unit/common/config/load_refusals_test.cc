@@ -118,6 +118,18 @@ TEST_CASE("wrong values are refused with what is allowed") {
   })));
 }
 
+TEST_CASE("what a base_url's references stand for is never shown, nor a password beside them") {
+  CheckRow(GENERATE(values<Row>({
+      {"the wrong variable", "providers: [{name: p, base_url: \"${env:OPENAI_API_KEY}\"}]",
+       "provider/p base_url = ${env:OPENAI_API_KEY}: must begin with http:// or https://"},
+      {"a password beside one that is not set",
+       "providers: [{name: p, base_url: \"https://bob:hunter2@${env:NOPE}/v1\"}]",
+       "provider/p base_url: the environment variable is not set"},
+      {"a query", "providers: [{name: p, base_url: \"https://${env:HOST}/v1?key=hunter2\"}]",
+       "provider/p base_url: must have no query"},
+  })));
+}
+
 TEST_CASE("bad secrets are refused and never repeated") {
   const auto row = GENERATE(values<Row>({
       {"no api_key", Provider("credentials: [{name: c}]"), "credentials[0].api_key: is required"},
@@ -172,6 +184,8 @@ TEST_CASE("bad standalone secrets are refused") {
           {"short", Key("secret: abc"), "key/k secret = (literal): must be at least 8 characters"},
           {"short variable", Key("secret: \"${env:SHORT}\""),
            "secret = ${env:SHORT}: must be at least 8"},
+          {"longer than what is ever looked up", Key("secret: " + std::string(513, 'a')),
+           "key/k secret = (literal): must be at most 512 characters"},
           {"empty", Key("secret: \"\""), "must not be empty"},
           {"short digest", Key("secret_sha256: abcd"),
            "key/k secret_sha256: must be 64 hex digits"},
@@ -199,6 +213,16 @@ TEST_CASE("a flood of violations is counted, not listed") {
   const LoadResult result = LoadText(text);
   REQUIRE(result.violations.size() == 1'001);
   CHECK(result.violations.back().allowed() == "2000 more violations are not shown");
+}
+
+TEST_CASE("unknown fields by the hundred thousand are counted, in a time that grows with them") {
+  std::string text = "models:\n  - name: m\n";
+  for (int i = 0; i < 200'000; ++i) text += "    nope" + std::to_string(i) + ": 1\n";
+  const LoadResult result = LoadText(text);
+  REQUIRE(result.violations.size() == 1'001);
+  CHECK(result.violations.front().allowed().ends_with("(gateway.yaml:3)"));
+  CHECK(result.violations[999].allowed().ends_with("(gateway.yaml:1002)"));
+  CHECK(result.violations.back().allowed() == "199000 more violations are not shown");
 }
 
 TEST_CASE("shown values are one bounded printable line") {

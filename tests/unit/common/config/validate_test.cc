@@ -104,6 +104,8 @@ TEST_CASE("what does not hold together is refused") {
        "key/k user = u: belongs to team t, not to t2"},
       {"key: team of another organization", "keys: [{name: k, team: t, organization: o2}]",
        "key/k team = t: belongs to organization o, not to o2"},
+      {"key: user of another organization", "keys: [{name: k, user: u, organization: o2}]",
+       "key/k user = u: belongs to organization o, not to o2"},
       {"key: long feature", "keys: [{name: k, feature: \"" + std::string(129, 'x') + "\"}]",
        "key/k feature: must be at most 128 bytes"},
       {"no dialect", "providers: [{name: x, base_url: \"https://a.example\", credentials: []}]",

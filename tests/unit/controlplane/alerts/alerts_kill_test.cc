@@ -44,8 +44,13 @@ AccountSpend HalfSpent(const ManualClock& clock) {
   ManualClock clock;
   FakeSinks sinks;
   DyingPoster poster(fd);
-  auto alerts = Alerts::Open(
-      {.store = **store, .clock = clock, .sinks = sinks, .poster = poster, .accounts = {}}, {});
+  auto alerts = Alerts::Open({.store = **store,
+                              .clock = clock,
+                              .sinks = sinks,
+                              .poster = poster,
+                              .accounts = {},
+                              .window_ms = [&clock] { return clock.WallMs(); }},
+                             {});
   if (!alerts) _exit(2);
   (*alerts)->Note(HalfSpent(clock));
   (*alerts)->Turn();
@@ -76,8 +81,13 @@ TEST_CASE("an alert that was decided survives kill -9 before its delivery was ke
   ManualClock clock;
   FakeSinks sinks;
   FakePoster poster;
-  auto alerts = Alerts::Open(
-      {.store = **store, .clock = clock, .sinks = sinks, .poster = poster, .accounts = {}}, {});
+  auto alerts = Alerts::Open({.store = **store,
+                              .clock = clock,
+                              .sinks = sinks,
+                              .poster = poster,
+                              .accounts = {},
+                              .window_ms = [&clock] { return clock.WallMs(); }},
+                             {});
   REQUIRE(alerts.has_value());
   for (int i = 0; i < 3; ++i) {
     (*alerts)->Note(HalfSpent(clock));

@@ -266,6 +266,35 @@ TEST_CASE("old windows are forgotten, and nothing new is said of them") {
   CHECK(world.poster.taken.size() == 2);
 }
 
+TEST_CASE("a wall clock that leaps ahead and back makes nobody forget what was told") {
+  AlertsWorld world;
+  world.Spend(8 * kUsd);
+  REQUIRE(world.poster.taken.size() == 2);
+  const int64_t right_ms = world.clock.WallMs();
+  world.clock.SetWallMs(right_ms + 365 * kDayMs);
+  world.alerts->Turn();
+  world.clock.SetWallMs(right_ms);
+  world.clock.AdvanceMs(60'000);
+  world.Spend(8 * kUsd);
+  CHECK(world.poster.taken.size() == 2);
+  CHECK(world.List().alerts_size() == 2);
+}
+
+TEST_CASE("one look at all accounts makes no more alerts wait than may") {
+  AlertsWorld world;
+  world.options.pending_max = 3;
+  world.poster.answer = [](const auto&) { return Result<int>(500); };
+  for (int i = 0; i < 4; ++i)
+    world.accounts.push_back(world.Account(8 * kUsd, "u" + std::to_string(i)));
+  world.Open();
+  world.alerts->Turn();
+  MetricsText text;
+  world.alerts->Collect(text);
+  const std::string metrics = std::move(text).Take();
+  CHECK(metrics.contains("spillway_alerts_decided_total 8"));
+  CHECK(metrics.contains("spillway_alerts_pending 3"));
+}
+
 TEST_CASE("a test alert goes out at once and says how it went") {
   AlertsWorld world;
   v1::TestAlertSinkRequest request;

@@ -65,6 +65,8 @@ class FakeSinks final : public SinkDirectory {
 struct AlertsWorld {
   TempFolder folder;
   ManualClock clock;
+  const int64_t opened_wall_ms = clock.WallMs();
+  const int64_t opened_ns = clock.MonotonicNs();
   FakePoster poster;
   FakeSinks sinks;
   std::vector<AccountSpend> accounts;  // what the budgets have
@@ -86,11 +88,13 @@ struct AlertsWorld {
                               .accounts =
                                   [this](const std::function<void(AccountSpend)>& each) {
                                     for (const AccountSpend& account : accounts) each(account);
-                                  }},
+                                  },
+                              .window_ms = [this] { return WindowMs(); }},
                              options);
     REQUIRE(made.has_value());
     alerts = std::move(*made);
   }
+  int64_t WindowMs() const { return opened_wall_ms + (clock.MonotonicNs() - opened_ns) / kNsPerMs; }
   AccountSpend Account(Nanos settled, const std::string& subject = "") const {
     const int64_t day = clock.WallMs() / kDayMs * kDayMs;
     return {.budget_id = "b1",

@@ -1,5 +1,6 @@
 #include "tests/unit/controlplane/api/admin_world.h"
 
+#include <algorithm>
 #include <catch2/catch_all.hpp>
 
 namespace spillway::api {
@@ -18,9 +19,16 @@ FleetView FakeFleet::View() {
             return response;
           },
       .wait_active =
-          [this](int64_t, int64_t) {
-            const std::lock_guard lock(mutex_);
+          [this](int64_t, int64_t timeout_ms, const std::function<bool()>& cancelled) {
+            std::unique_lock lock(mutex_);
             ++waits_;
+            const auto is_coming = [](const v1::Instance& one) { return one.nack_revision() == 0; };
+            while (timeout_ms > 0 && std::ranges::any_of(answer_.behind(), is_coming)) {
+              lock.unlock();
+              const bool stop = cancelled();
+              lock.lock();
+              if (stop) break;
+            }
             return answer_;
           },
       .retire = [](const v1::RetireInstanceRequest& request) -> Result<v1::RetireInstanceResponse> {

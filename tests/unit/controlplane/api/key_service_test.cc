@@ -147,14 +147,29 @@ TEST_CASE("after a rotation the previous secret works until its grace is over") 
   }
 }
 
-TEST_CASE("however often a key is rotated, few secrets are kept") {
+TEST_CASE("a rotation too many is refused: no secret ends before its promised time") {
   ApiWorld world;
   world.MustApply(kGateway);
-  world.MustCreateKey("support-bot");
-  for (int i = 0; i < 10; ++i) {
+  const std::string first = world.MustCreateKey("support-bot").secret();
+  for (int i = 0; i < 3; ++i) {
     REQUIRE(world.keys->Rotate(RotateRequest("support-bot", 60'000), "tester").has_value());
   }
-  CHECK(world.StoredKey("support-bot").secrets_size() == 4);
+  const auto refused = world.keys->Rotate(RotateRequest("support-bot", 60'000), "tester");
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().kind == Refusal::Kind::kNotNow);
+  CHECK(refused.error().message.contains("4 secrets that work"));
+  CHECK(refused.error().message.contains("--grace 0s"));
+  const v1::Key key = world.StoredKey("support-bot");
+  REQUIRE(key.secrets_size() == 4);
+  CHECK(key.secrets(3).sha256() == AsBytes(Sha256(first)));
+  SECTION("until the oldest has ended") {
+    world.clock.AdvanceMs(60'000);
+    CHECK(world.keys->Rotate(RotateRequest("support-bot", 60'000), "tester").has_value());
+  }
+  SECTION("or all are ended") {
+    CHECK(world.keys->Rotate(RotateRequest("support-bot", 0), "tester").has_value());
+    CHECK(world.StoredKey("support-bot").secrets_size() == 1);
+  }
 }
 
 TEST_CASE("revoking is for ever") {

@@ -232,7 +232,6 @@ TEST_CASE("accounts that batches changed are told with what they are at") {
   REQUIRE(world.uses.size() == 1);
   CHECK(world.uses[0].budget_id == "id-team");
   CHECK(world.uses[0].settled == 70);
-  CHECK(world.uses[0].outstanding == 50);
   CHECK(world.uses[0].limit == 1000);
   CHECK(world.uses[0].window_start_s == kJanuaryS);
   CHECK(world.uses[0].window_end_s == kJanuaryS + int64_t{31} * 86'400);

@@ -134,6 +134,8 @@ TEST_CASE("a lowered limit, a freeze and a raise count at once") {
   SECTION("lowered below what is out: nothing more, nothing taken back") {
     budget.set_limit_nanos(300);
     world.Put(budget);
+    world.desk->RunOnce();
+    CHECK(world.recalls.size() == 1);
     CHECK(world.Figures("team").remainder == -300);
     CHECK(world.Ask(kDp1, kHolder1, account, {.granted = 600, .reserved = 600}, 10) == 600);
     CHECK(world.Ask("dp-2", kHolder2, account, {}, 10) == 0);
@@ -232,6 +234,18 @@ TEST_CASE("the window clock does not go back over a restart") {
   world.Restart();
   CHECK(world.Ask(kDp1, kHolder1, MakeAccount("day"), {}, 10).has_value());
   CHECK(world.grants.back().control_plane_time_ms() >= told_ms);
+}
+
+TEST_CASE("a window clock that is ahead of the wall clock is shown") {
+  DeskWorld world;
+  const int64_t right_ms = world.clock.WallMs();
+  world.clock.SetWallMs(right_ms + int64_t{365} * 86'400'000);
+  world.Restart();
+  world.clock.SetWallMs(right_ms);
+  world.Restart();
+  MetricsText text;
+  world.desk->Collect(text);
+  CHECK(std::move(text).Take().contains("spillway_lease_clock_ahead_seconds 31536000\n"));
 }
 
 TEST_CASE("a holder that is silent for an hour is given up, and keeps what it holds") {

@@ -77,8 +77,8 @@ TEST_CASE("figures by holder, with what is stranded") {
   CHECK(silent.stranded() == 200);
   CHECK(figures.holders[1].stranded() == 0);
   CHECK(bench.keeper.Figures("b", "nobody").remainder == 1'000);
-  CHECK(bench.keeper.List("b", "", 10).size() == 1);
-  CHECK(bench.keeper.List("b", "z", 10).empty());
+  CHECK(bench.keeper.List("b", "", 10).accounts.size() == 1);
+  CHECK(bench.keeper.List("b", "z", 10).accounts.empty());
 }
 
 }  // namespace

@@ -102,8 +102,8 @@ TEST_CASE("loading what was written gives the same keeper") {
     CHECK(next.Exposure(AccountOf(budget, start)) ==
           bench.keeper.Exposure(AccountOf(budget, start)));
   }
-  CHECK(next.Settled("b", "") == 120);
-  CHECK(next.Settled("c", "") == 400);
+  CHECK(next.Settled(AccountOf("b")) == 120);
+  CHECK(next.Settled(AccountOf("c", 0)) == 400);
   CHECK(next.Figures("c", "").exposure == 450);
   CHECK_FALSE(next.gated());
 }

@@ -285,6 +285,36 @@ TEST_CASE("retiring an instance settles its open attempts; a late end replaces t
   }
 }
 
+TEST_CASE("what a retired data plane left in the stream settles as it arrives") {
+  const TempFolder folder;
+  auto opened = OpenLedger(folder.path());
+  UsageSource known("dp-1", 'a');
+  UsageSource heard("dp-1", 'b');  // by heartbeat alone: nothing of it is applied yet
+  UsageSource reborn("dp-1", 'c');
+  const Attempt attempt{.cost = 10, .reserved = 500};
+  Apply(*opened.ledger, {known.All()});
+  opened.ledger->NoteKnown("dp-1", heard.incarnation(), 2);
+  REQUIRE(opened.ledger->Retire("dp-1"));
+  const bool reopened = GENERATE(false, true);
+  if (reopened) {
+    opened.ledger.reset();
+    opened.store.reset();
+    opened = OpenLedger(folder.path());
+  }
+  const int64_t late = known.Start(attempt);
+  known.Run(attempt);
+  heard.Start(attempt);
+  reborn.Start(attempt);
+  Apply(*opened.ledger, {known.Records(2, 4), heard.All(), reborn.All()});
+  CHECK(opened.ledger->open_started() == 1);  // of the new life
+  CHECK(TotalOf(*opened.ledger).cost_nanos() == 1010);
+  CheckVerified(*opened.ledger);
+  known.Finish(late, attempt);  // the truth replaces the estimate
+  Apply(*opened.ledger, {known.Records(5, 5)});
+  CHECK(TotalOf(*opened.ledger).cost_nanos() == 520);
+  CheckVerified(*opened.ledger);
+}
+
 TEST_CASE("an open attempt that outgrew its estimate is settled at what it last held") {
   const TempFolder folder;
   auto opened = OpenLedger(folder.path());

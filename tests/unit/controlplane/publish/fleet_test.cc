@@ -37,6 +37,8 @@ struct FleetFixture {
   }
 };
 
+bool Patient() { return false; }
+
 }  // namespace
 
 TEST_CASE("the fleet lists who was heard, and who is silent") {
@@ -100,10 +102,10 @@ TEST_CASE("waiting ends when everybody runs the revision, and says how long it t
   fixture.Beat("a", 1);
   fixture.Beat("b", 1);
   fixture.fleet.NoteCommitted(2);
-  CHECK(fixture.fleet.WaitActive(2, 0).active() == 0);
-  CHECK(fixture.fleet.WaitActive(2, 0).behind_size() == 2);
+  CHECK(fixture.fleet.WaitActive(2, 0, Patient).active() == 0);
+  CHECK(fixture.fleet.WaitActive(2, 0, Patient).behind_size() == 2);
   v1::WaitActiveResponse answer;
-  std::thread waiting([&] { answer = fixture.fleet.WaitActive(2, 30'000); });
+  std::thread waiting([&] { answer = fixture.fleet.WaitActive(2, 30'000, Patient); });
   fixture.clock.AdvanceMs(5);
   fixture.Beat("a", 2);
   fixture.clock.AdvanceMs(7);
@@ -116,7 +118,7 @@ TEST_CASE("waiting ends when everybody runs the revision, and says how long it t
   // Asked later, the answer is the same.
   fixture.clock.AdvanceMs(100);
   fixture.Beat("a", 3);
-  CHECK(fixture.fleet.WaitActive(2, 0).elapsed_us() == 12'000);
+  CHECK(fixture.fleet.WaitActive(2, 0, Patient).elapsed_us() == 12'000);
 }
 
 TEST_CASE("nobody is waited for who refused, fell silent or left") {
@@ -147,9 +149,9 @@ TEST_CASE("nobody is waited for who refused, fell silent or left") {
   for (const Row& row : rows) {
     INFO(row.name);
     fixture.Beat("other", 1);
-    CHECK(fixture.fleet.WaitActive(2, 0).behind_size() == 1);
+    CHECK(fixture.fleet.WaitActive(2, 0, Patient).behind_size() == 1);
     row.happens();
-    const auto answer = fixture.fleet.WaitActive(2, 60'000);
+    const auto answer = fixture.fleet.WaitActive(2, 60'000, Patient);
     CHECK(answer.active() == 1);
     CHECK(answer.connected() == row.connected);
     CHECK(answer.behind_size() == row.behind);
@@ -158,14 +160,20 @@ TEST_CASE("nobody is waited for who refused, fell silent or left") {
 
 TEST_CASE("with nobody there the wait ends, but not right after the start") {
   FleetFixture fixture;
-  CHECK(fixture.fleet.WaitActive(1, 60'000).connected() == 0);
+  CHECK(fixture.fleet.WaitActive(1, 60'000, Patient).connected() == 0);
   Fleet young(fixture.bus, *fixture.instances, fixture.clock);
   REQUIRE(young.Start());
   v1::WaitActiveResponse answer;
-  std::thread waiting([&] { answer = young.WaitActive(1, 60'000); });
+  std::thread waiting([&] { answer = young.WaitActive(1, 60'000, Patient); });
   fixture.Beat("a", 1);
   waiting.join();
   CHECK(answer.active() == 1);
+}
+
+TEST_CASE("a cancelled wait ends within a look") {
+  FleetFixture fixture;
+  fixture.Beat("a", 1);
+  CHECK(fixture.fleet.WaitActive(2, 3'600'000, [] { return true; }).behind_size() == 1);
 }
 
 TEST_CASE("the roster survives the control plane") {

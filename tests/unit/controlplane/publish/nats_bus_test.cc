@@ -70,10 +70,15 @@ TEST_CASE("options that cannot be are refused at once") {
   no_url.url = "";
   NatsOptions bad_ca;
   bad_ca.tls_ca_file = "/nonexistent/ca.pem";
+  NatsOptions only_key;  // would be in clear
+  only_key.tls_key_file = "/nonexistent/key.pem";
+  NatsOptions no_key;
+  no_key.tls_cert_file = "/nonexistent/cert.pem";
   NatsOptions bad_prefix;
   bad_prefix.inbox_prefix = "with.*";
   for (const Row& row :
-       {Row{"no url", no_url}, Row{"bad ca", bad_ca}, Row{"bad inbox prefix", bad_prefix}}) {
+       {Row{"no url", no_url}, Row{"bad ca", bad_ca}, Row{"TLS key alone", only_key},
+        Row{"TLS certificate alone", no_key}, Row{"bad inbox prefix", bad_prefix}}) {
     INFO(row.name);
     const auto bus = NatsBus::Open(row.options);
     REQUIRE_FALSE(bus);

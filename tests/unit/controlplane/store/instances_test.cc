@@ -52,15 +52,42 @@ TEST_CASE("a retired instance stays retired until it lives again") {
   const auto retired = fixture.instances->Retire("a", 5, std::move(with));
   REQUIRE(retired);
   CHECK(fixture.store->Get(Table::kLedgerMarks, "mark").value() == "x");
-  CHECK(fixture.instances->IsRetired("a"));
+  CHECK(fixture.instances->Find("a")->retired());
   CHECK(fixture.instances->Expected() == 0);
   REQUIRE(fixture.instances->Note(Seen("a", "1")));  // a late heartbeat of the same life
-  CHECK(fixture.instances->IsRetired("a"));
+  CHECK(fixture.instances->Find("a")->retired());
   fixture.instances = Instances::Open(*fixture.store).value();
-  CHECK(fixture.instances->IsRetired("a"));
+  CHECK(fixture.instances->Find("a")->retired());
   REQUIRE(fixture.instances->Note(Seen("a", "2")));
-  CHECK_FALSE(fixture.instances->IsRetired("a"));
+  CHECK_FALSE(fixture.instances->Find("a")->retired());
   CHECK(fixture.instances->Expected() == 1);
+}
+
+TEST_CASE("on a full roster the one gone for the longest makes room") {
+  InstancesFixture fixture;
+  WriteBatch full;
+  for (int i = 0; i < 10'000; ++i) {
+    v1::Instance instance = Seen("dp-" + std::to_string(i), "1");
+    instance.set_last_seen_ms(1'000 + i);
+    instance.set_connected(i != 7 && i != 9);
+    instance.set_retired(i == 8);
+    full.Put(Table::kInstances, instance.instance(), instance.SerializeAsString());
+  }
+  REQUIRE(fixture.store->Write(std::move(full)));
+  fixture.instances = Instances::Open(*fixture.store).value();
+  const bool reopened = GENERATE(true, false);
+  for (const std::string left : {"dp-7", "dp-8", "dp-9"}) {
+    REQUIRE(fixture.instances->Note(Seen("in place of " + left, "1")));
+    if (reopened) fixture.instances = Instances::Open(*fixture.store).value();
+    CHECK_FALSE(fixture.instances->Find(left));
+    CHECK(fixture.instances->Find("in place of " + left));
+    CHECK(fixture.instances->List().size() == 10'000);
+  }
+  // Who is only silent may come back.
+  const auto refused = fixture.instances->Note(Seen("one more", "1"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("retire") != std::string::npos);
+  CHECK(fixture.instances->Note(Seen("dp-1", "2")));
 }
 
 TEST_CASE("names that cannot be are not kept") {

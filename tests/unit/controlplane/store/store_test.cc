@@ -202,6 +202,67 @@ TEST_CASE("a damaged or missing backup replaces nothing") {
   CHECK_FALSE(std::filesystem::exists(path + ".before-restore-1"));
 }
 
+TEST_CASE("backups of both kinds are listed, unfinished ones are not and can be dropped") {
+  const TempFolder folder;
+  const auto store = OpenStore(folder.path() + "/db");
+  const std::string backups = folder.path() + "/backups";
+  constexpr int64_t kWhen = 1'700'000'000'000;
+  using Kind = Store::BackupKind;
+  REQUIRE(store->CreateBackup(backups, kWhen));
+  REQUIRE(store->CreateBackup(backups, kWhen + 1, Kind::kAutomatic));
+  REQUIRE(store->CreateBackup(backups, kWhen + 1, Kind::kAutomatic));  // the same millisecond
+  REQUIRE(store->CreateBackup(backups, kWhen + 2));
+  const std::string left = store->CreateBackup(backups, kWhen + 3)->path;
+  std::filesystem::rename(left, left + ".part");
+  std::filesystem::create_directories(left + ".part-1");
+  std::filesystem::create_directories(backups + "/other.part");
+  const auto list = Store::ListBackups(backups);
+  REQUIRE(list->size() == 4);
+  CHECK((*list)[0].kind == Kind::kAsked);
+  CHECK((*list)[1].kind == Kind::kAutomatic);
+  CHECK((*list)[2].kind == Kind::kAutomatic);
+  CHECK((*list)[2].created_at_ms == kWhen + 1);
+  CHECK((*list)[3].kind == Kind::kAsked);
+  Store::DropUnfinishedBackups(backups);
+  CHECK_FALSE(std::filesystem::exists(left + ".part"));
+  CHECK_FALSE(std::filesystem::exists(left + ".part-1"));
+  CHECK(std::filesystem::exists(backups + "/other.part"));
+  CHECK(Store::ListBackups(backups)->size() == 4);
+}
+
+TEST_CASE("a restore asks once more before it replaces, and takes up where one died") {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/db";
+  std::string backup_path;
+  {
+    const auto store = OpenStore(path);
+    Put(*store, Table::kMeta, "key", "before");
+    backup_path = store->CreateBackup(folder.path() + "/b", 1'700'000'000'000)->path;
+    Put(*store, Table::kMeta, "key", "after");
+  }
+  std::filesystem::create_directories(path + ".restoring-1");
+  int asked = 0;
+  const auto refuse = [&]() -> Result<void> {
+    ++asked;
+    return Fail(ErrorCode::kUnavailable, "no note");
+  };
+  CHECK_FALSE(Store::Restore(folder.path() + "/nowhere", path, refuse));
+  CHECK(asked == 0);
+  CHECK_FALSE(Store::Restore(backup_path, path, refuse));
+  CHECK(asked == 1);
+  CHECK(OpenStore(path)->Get(Table::kMeta, "key").value() == "after");
+  // Died between moving the old one aside and the new one in.
+  std::filesystem::rename(path, path + ".before-restore-1");
+  std::filesystem::create_directories(path + ".restoring");
+  CHECK_FALSE(Store::Exists(path));
+  REQUIRE(Store::Restore(backup_path, path, [] { return Result<void>(); }));
+  CHECK(Store::Exists(path));
+  CHECK(OpenStore(path)->Get(Table::kMeta, "key").value() == "before");
+  CHECK(OpenStore(path + ".before-restore-1")->Get(Table::kMeta, "key").value() == "after");
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    CHECK(entry.path().string().find(".restoring") == std::string::npos);
+}
+
 TEST_CASE("the write gate says why") {
   const TempFolder folder;
   const auto store = OpenStore(folder.path());

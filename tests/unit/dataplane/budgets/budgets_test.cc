@@ -1,5 +1,7 @@
 #include "dataplane/budgets/budgets.h"
 
+#include <limits>
+
 #include "tests/unit/dataplane/budgets/fixture.h"
 
 namespace spillway {
@@ -175,6 +177,33 @@ TEST_CASE("cap takes what there is when that is worth a call") {
   CHECK(Take(fresh.budgets, attempt).amount() == 1'000);
 }
 
+TEST_CASE("alone, a running call is topped up from all that is left") {
+  Process process(true);
+  const auto matches = One(Spec("b", 1'000'000));
+  const auto other = One(Spec("other", 1'000));
+  Reservation held = Take(process.budgets, Asking(process.budgets, matches, 100));
+  for (int second = 0; second < 5; ++second) {
+    process.clock.AdvanceMs(1'100);
+    std::move(Take(process.budgets, Asking(process.budgets, other, 1))).Settle(1, 1);
+  }
+  CHECK(held.Extend(999'900));
+}
+
+TEST_CASE("a bound beyond all reason does not overflow what is at risk") {
+  Process process(true);
+  const auto matches = One(Spec("b", 1'000));
+  Budgets::Attempt attempt = Asking(process.budgets, matches, 10);
+  attempt.ask.upper_bound = std::numeric_limits<Nanos>::max();
+  std::vector<Reservation> held;
+  held.reserve(100);
+  for (int i = 0; i < 100; ++i) {
+    held.push_back(Take(process.budgets, attempt));
+    CHECK(process.Figures(matches[0]).overshoot_bound > 0);
+  }
+  held.clear();
+  CHECK(process.Figures(matches[0]).overshoot_bound == 0);
+}
+
 TEST_CASE("a limit that is edited counts what was spent") {
   Process process(true);
   BudgetSpec spec = Spec("b", 1'000);
@@ -319,6 +348,8 @@ TEST_CASE("what a process closes with, and what it counts") {
   CHECK(shown.find("spillway_budget_charged_nanos_total 40\n") != std::string::npos);
   CHECK(shown.find("spillway_budget_cost_nanos_total 30\n") != std::string::npos);
   CHECK(shown.find("spillway_budget_refused_total{reason=\"exhausted\"} 1\n") != std::string::npos);
+  CHECK(shown.contains("spillway_budget_wait_seconds_bucket{le=\"0.005\"}"));
+  CHECK(shown.contains("spillway_budget_wait_seconds_bucket{le=\"1.000\"}"));
 }
 
 }  // namespace

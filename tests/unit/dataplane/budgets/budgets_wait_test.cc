@@ -13,8 +13,12 @@ using std::chrono::milliseconds;
 
 // One request that asks and, when it has to, waits.
 struct Asker {
-  Asker(Process& process, Loop& loop, const std::vector<BudgetMatch>& matches, Ask ask)
-      : attempt{.matches = matches, .ask = ask, .admitted_ms = process.budgets.NowMs()} {
+  // `admitted_ms` 0: now.
+  Asker(Process& process, Loop& loop, const std::vector<BudgetMatch>& matches, Ask ask,
+        int64_t admitted_ms = 0)
+      : attempt{.matches = matches,
+                .ask = ask,
+                .admitted_ms = admitted_ms != 0 ? admitted_ms : process.budgets.NowMs()} {
     REQUIRE_FALSE(process.budgets.TryAdmit(attempt).has_value());
     boost::asio::co_spawn(loop.io, process.budgets.Admit(loop, attempt),
                           [this](const std::exception_ptr&, Result<Admitted> result) {
@@ -246,6 +250,27 @@ TEST_CASE("nothing left: refused with the answer, and those who follow at once")
     const Reservation held = Take(process.budgets, Asking(process.budgets, matches, 20));
   }
   process.clock.AdvanceMs(101);
+  CHECK_FALSE(process.budgets.TryAdmit(Asking(process.budgets, matches, 100)).has_value());
+}
+
+TEST_CASE("what a late attempt finds used up is not believed of the new window") {
+  Process process(false);
+  Loop loop(SystemClock());
+  const auto matches = One(Spec("b", 1'000));
+  const Budgets::Attempt yesterday = Asking(process.budgets, matches, 100);
+  CHECK_FALSE(process.budgets.TryAdmit(yesterday).has_value());
+  process.Answer(matches[0], 20, 0);
+  process.clock.AdvanceMs(13 * 3'600'000);
+  (void)process.budgets.TryAdmit(Asking(process.budgets, matches, 100));
+  process.Answer(matches[0], 10, 500);
+  Asker late(process, loop, matches, Exactly(100), yesterday.admitted_ms);
+  loop.io.poll();
+  process.Answer(matches[0], 10, 500);
+  loop.io.restart();
+  loop.io.poll();
+  REQUIRE(late.answer.has_value());
+  REQUIRE_FALSE(late.answer->has_value());
+  CHECK(late.answer->error().message.find("is used up") != std::string::npos);
   CHECK_FALSE(process.budgets.TryAdmit(Asking(process.budgets, matches, 100)).has_value());
 }
 

@@ -71,6 +71,42 @@ TEST_CASE("a rolling budget carries the remainder heard into its next bucket") {
   CHECK_FALSE(bench.Reserve(next, 1).admitted());
 }
 
+TEST_CASE(
+    "out of contact, a rolling budget goes by the remainder it heard before hours without use") {
+  struct Row {
+    const char* name;
+    int rolling_hours;
+    bool spent;  // beyond the lease, in the hour that was heard of
+    Nanos most;
+  };
+  const Row row = GENERATE(values<Row>({
+      {"the same window goes on", 24, false, 300},
+      {"less what was spent beyond the lease", 24, true, 200},
+      {"another window, of which nothing was heard", 5, false, 0},
+  }));
+  CAPTURE(row.name);
+  HolderBench bench;
+  const AccountPolicy policy{
+      .limit = 1'000, .window = WindowKind::kRolling, .rolling_hours = row.rolling_hours};
+  const WindowSpan hour{.start_s = 86'400, .end_s = 90'000};
+  const AccountHandle first = bench.Open("b", policy, hour);
+  const int64_t asked = bench.holder.MakeRequest(0).number();
+  bench.holder.OnGrant(bench.Grant("b", 0, 300, asked), 0);
+  bench.holder.MakeRequest(0);
+  bench.now = 10 * kSecond;
+  if (row.spent) {
+    const std::vector<Need> needs{{.account = first, .nanos = 100}};
+    REQUIRE(bench.holder.Reserve(needs, bench.now).admitted());
+    bench.holder.Settle(needs, 100, bench.now);
+  }
+  for (int64_t hours = 1; hours <= 5; ++hours)
+    bench.holder.Tick(bench.now, (hour.start_s + hours * 3'600) * 1'000);
+  const WindowSpan later{.start_s = hour.start_s + 5 * 3'600, .end_s = hour.end_s + 5 * 3'600};
+  const AccountHandle next = bench.Open("b", policy, later);
+  CHECK_FALSE(bench.Reserve(next, row.most + 1).admitted());
+  CHECK((row.most == 0 || bench.Reserve(next, row.most).admitted()));
+}
+
 TEST_CASE("a higher epoch is told everything") {
   HolderBench bench;
   LeaseOptions options;
@@ -124,6 +160,7 @@ TEST_CASE("a tombstoned holder is left behind and ends after its last call") {
   CHECK(holders.OnGrant(word, 0).tombstoned);
   CHECK(holders.Replace("h2", 0) == std::vector<uint64_t>{9});
   CHECK(holders.current().id() == "h2");
+  CHECK(holders.number() == 1);
   CHECK(old.FigureOf(account, 0).free() == 0);
   CHECK_FALSE(holders.OnGrant(word, 0).tombstoned);  // known
   CHECK(holders.Ended().empty());

@@ -34,6 +34,34 @@ TEST_CASE("five thousand users each keep what they spent") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("alone, accounts of windows that count no more are forgotten") {
+  Process process(true);
+  BudgetSpec spec = EachUser(1'000);
+  spec.window = v1::WINDOW_ROLLING;
+  spec.rolling_hours = 3;
+  const auto shared = std::make_shared<const BudgetSpec>(spec);
+  constexpr int kUsers = 50;
+  const auto spend = [&](int user) {
+    const std::vector<BudgetMatch> matches = {
+        {.budget = shared, .subject = "user-" + std::to_string(user)}};
+    std::move(Take(process.budgets, Asking(process.budgets, matches, 10))).Settle(10, 10);
+  };
+  for (int hour = 0; hour < 20; ++hour) {
+    for (int user = 0; user < kUsers; ++user) spend(user);
+    process.clock.AdvanceMs(3'600'000);
+  }
+  spend(0);
+  for (int second = 0; second < 5; ++second) {  // the same account again and again
+    process.clock.AdvanceMs(1'000);
+    spend(0);
+  }
+  // The buckets that count, and for an hour those that did until then.
+  CHECK(process.budgets.rep().holders.current().account_count() <= 3 * kUsers + 1);
+  const std::vector<BudgetMatch> matches = {{.budget = shared, .subject = "user-1"}};
+  CHECK_FALSE(process.budgets.TryAdmit(Asking(process.budgets, matches, 981))->has_value());
+  Take(process.budgets, Asking(process.budgets, matches, 980));
+}
+
 TEST_CASE("a user nobody has seen is held from the first of many calls at once") {
   constexpr int kThreads = 8;
   constexpr Nanos kFits = 10;

@@ -61,7 +61,7 @@ TEST_CASE("golden requests") {
 
 std::string Summary(const StreamScanner& scanner, bool good) {
   std::ostringstream out;
-  out << "good " << good << "\ndone " << scanner.done() << "\nfinish " << scanner.finish_seen()
+  out << "good " << good << "\ndone " << scanner.done() << "\nfinish " << (scanner.finishes() > 0)
       << "\nerror " << scanner.error_seen() << "\nmid_event " << scanner.mid_event() << "\nusage";
   if (const auto& usage = scanner.usage()) {
     out << " input " << usage->input << " output " << usage->output << " cached "

@@ -72,7 +72,7 @@ TEST_CASE("usage in the last content event passes and counts") {
   StreamScanner scanner(Operation::kChat, true);
   CHECK(Read(scanner, stream, 11).bytes == stream);
   CHECK(scanner.usage() == TokenUsage{.input = 7, .output = 9});
-  CHECK(scanner.finish_seen());
+  CHECK(scanner.finishes() == 1);
 }
 
 TEST_CASE("the tier of a stream is the one that an event names") {
@@ -143,32 +143,40 @@ TEST_CASE("what an event's bytes mean") {
     const Seen seen = Read(scanner, row.event, step);
     CHECK(seen.good == row.good);
     if (!row.good) continue;
-    CHECK(scanner.finish_seen() == row.finish);
+    CHECK(scanner.finishes() == (row.finish ? 1 : 0));
     CHECK(scanner.error_seen() == row.error);
     CHECK(scanner.usage().has_value() == row.usage);
     CHECK(seen.bytes == (row.hidden ? "" : row.event));
   }
 }
 
-TEST_CASE("partial events go out at once unless they may be the usage event") {
-  StreamScanner showing(Operation::kChat, false);
-  StreamScanner hiding(Operation::kChat, true);
-  const auto fed = [](StreamScanner& scanner, std::string_view bytes) {
+TEST_CASE("an event goes out with its last byte, and a comment with its line") {
+  StreamScanner scanner(Operation::kChat, GENERATE(true, false));
+  const auto fed = [&scanner](std::string_view bytes) {
     std::vector<std::string_view> out;
     REQUIRE(scanner.Feed(bytes, out));
     return Join(out);
   };
-  CHECK(fed(showing, "data: {\"id\"") == "data: {\"id\"");
-  CHECK(fed(hiding, "data: {\"id\"") == "");
-  CHECK(fed(hiding, ":\"c\",\"choices\":[") == "");
-  CHECK(hiding.mid_event());
-  CHECK(fed(hiding, "{\"index\"") == "data: {\"id\":\"c\",\"choices\":[{\"index\"");
-  CHECK(fed(hiding, ":0,\"delta\":{\"content\":\"x\"}}]}") ==
-        ":0,\"delta\":{\"content\":\"x\"}}]}");
-  CHECK(fed(hiding, "\n") == "\n");
-  CHECK(fed(hiding, "\n: beat") == "\n: beat");
-  CHECK(fed(hiding, "\n") == "\n");
-  CHECK_FALSE(hiding.mid_event());
+  CHECK(fed("data: {\"id\"") == "");
+  CHECK(fed(":\"c\",\"choices\":[{\"index\"") == "");
+  CHECK(scanner.mid_event());
+  CHECK(fed(":0,\"delta\":{\"content\":\"x\"}}]}") == "");
+  CHECK(fed("\n") == "");
+  CHECK(fed("\n: beat") ==
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n");
+  CHECK(fed("\n") == ": beat\n");
+  CHECK_FALSE(scanner.mid_event());
+  CHECK(fed("\ndata: [DONE]\n\ndata: {") == "\ndata: [DONE]\n\n");
+}
+
+TEST_CASE("a cut event never goes out, however large") {
+  StreamScanner scanner(Operation::kChat, true);
+  const std::string whole = Data(Content("a"));
+  const std::string cut = Data(Content(std::string(200'000, 'x')));
+  const Seen seen = Read(scanner, whole + cut.substr(0, cut.size() - 9), 4096);
+  CHECK(seen.good);
+  CHECK(scanner.mid_event());
+  CHECK(seen.bytes == whole);
 }
 
 TEST_CASE("an event over the limit ends the stream") {
@@ -232,9 +240,44 @@ TEST_CASE("output tokens are estimated by events, or by bytes when events are la
           R"({"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ab\""}}]}}]})"),
       1000);
   CHECK(calls.OutputTokensEstimate() == 2);
+  StreamScanner audio(Operation::kChat, true);
+  Read(audio,
+       Data(R"({"choices":[{"delta":{"audio":{"id":"x","transcript":"abcdefgh"}}}]})") +
+           Data(R"({"choices":[{"delta":{"audio":{"data":"UklGRg=="}}}]})") +
+           Data(R"({"choices":[{"delta":{"audio":{"data":"UklGRg=="}}}]})") +
+           Data(R"({"choices":[{"delta":{"audio":{"data":"","expires_at":1}}}]})"),
+       1000);
+  CHECK(audio.OutputTokensEstimate() == 3);
   StreamScanner text(Operation::kCompletions, true);
   Read(text, Data(R"({"choices":[{"text":"abcdefgh"}]})"), 1000);
   CHECK(text.OutputTokensEstimate() == 2);
+}
+
+TEST_CASE("the same texts count as output in a stream and in a whole answer") {
+  const std::string key = GENERATE("content", "text", "arguments", "refusal", "reasoning",
+                                   "reasoning_content", "input", "transcript", "role");
+  INFO(key);
+  const std::string choice = R"([{"index":0,"x":{")" + key + R"(":"abcdefgh"}}])";
+  StreamScanner stream(Operation::kChat, true);
+  Read(stream, Data(R"({"choices":)" + choice + "}"), 1000);
+  CHECK(stream.OutputTokensEstimate() == (key == "role" ? 0 : 2));
+  const Padded whole(R"({"choices":)" + choice + "}");
+  CHECK(ScanResponse(Operation::kChat, whole.view()).content_bytes == (key == "role" ? 0 : 8));
+}
+
+TEST_CASE("text behind the usage makes it an early one") {
+  StreamScanner scanner(Operation::kChat, true);
+  CHECK_FALSE(scanner.usage_outdated());
+  Read(scanner, Data(Content("a")) + Data(kUsage), 1000);
+  CHECK_FALSE(scanner.usage_outdated());
+  Read(scanner, Data(Content("b")), 1000);
+  CHECK(scanner.usage_outdated());
+  Read(
+      scanner,
+      Data(
+          R"({"choices":[{"delta":{"content":"c"}}],"usage":{"prompt_tokens":3,"completion_tokens":3}})"),
+      1000);
+  CHECK_FALSE(scanner.usage_outdated());
 }
 
 }  // namespace

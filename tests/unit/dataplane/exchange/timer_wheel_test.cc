@@ -192,9 +192,7 @@ TEST_CASE("header look-up ignores case") {
   RequestHead head;
   head.headers = {{"Host", "a"}, {"X-API-Key", "k1"}, {"x-api-key", "k2"}};
   CHECK(head.Find("x-api-key") == "k1");
-  CHECK(head.Count("X-Api-Key") == 2);
   CHECK(head.Find("authorization").empty());
-  CHECK(head.Count("authorization") == 0);
   CHECK(EqualsIgnoreCase("Content-Length", "content-lENGTH"));
   CHECK_FALSE(EqualsIgnoreCase("content-length", "content-lengt"));
   CHECK_FALSE(EqualsIgnoreCase("a@b", "a`b"));  // these differ by 0x20 and are no letters

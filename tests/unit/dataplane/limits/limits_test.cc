@@ -237,6 +237,23 @@ TEST_CASE("subjects beyond the maximum share a bucket, idle ones make room") {
   CHECK(bench.Serve(MatchOf(spec, "new")));
 }
 
+TEST_CASE("newcomers too many look for idle ones once a second, not each of them") {
+  Bench bench({.subjects_per_limit_max = 2});
+  const auto spec = SpecOf("user", {.requests = 1, .period_ms = 100});
+  CHECK(bench.Serve(MatchOf(spec, "first")));
+  const auto own_buckets = [&](const std::string& name) {
+    int served = 0;
+    for (int i = 0; i < 1'000; ++i)  // of every shard some
+      served += bench.Serve(MatchOf(spec, name + std::to_string(i))) ? 1 : 0;
+    return served - 1;  // one from the bucket they share
+  };
+  CHECK(own_buckets("a") == 1);
+  bench.clock.AdvanceMs(500);  // both are idle
+  CHECK(own_buckets("b") == 0);
+  bench.clock.AdvanceMs(500);
+  CHECK(own_buckets("c") == 1);
+}
+
 TEST_CASE("one that owes is not forgotten") {
   Bench bench({.subjects_per_limit_max = 1});
   const auto spec = SpecOf("user", {.tokens = 100});

@@ -86,20 +86,6 @@ TEST_CASE("every end of a ticket gives back what it must") {
       {"settled at nothing", [](LimitTicket ticket) { ticket.Settle({}); }, 9, 1'000},
       {"negative figures count as none", [](LimitTicket ticket) { ticket.Settle({-100, 30}); }, 9,
        970},
-      {"raised while it streams",
-       [](LimitTicket ticket) {
-         ticket.RaiseTo({60, 240});
-         ticket.WentUpstream();
-       },
-       9, 700},
-      {"raised to less changes nothing",
-       [](LimitTicket ticket) {
-         ticket.RaiseTo({1, 1});
-         ticket.WentUpstream();
-       },
-       9, 900},
-      {"raised, then nothing went upstream", [](LimitTicket ticket) { ticket.RaiseTo({60, 240}); },
-       10, 1'000},
       {"moved about",
        [](LimitTicket ticket) {
          LimitTicket other = std::move(ticket);
@@ -132,23 +118,6 @@ TEST_CASE("every end of a ticket gives back what it must") {
   const LimitOutcome fourth = bench.Admit();
   CHECK(third);
   CHECK(fourth);
-}
-
-TEST_CASE("a ticket that takes over another ends both") {
-  TicketBench bench;
-  const auto model = SpecOf("model", {.tokens = 500, .period_ms = 60'000});
-  const std::vector<RateLimitMatch> by_target = MatchOf(model, "m1");
-  {
-    LimitOutcome request = bench.Admit();
-    REQUIRE(request);
-    LimitOutcome attempt = bench.limits.Admit(by_target, {60, 40}, bench.clock.MonotonicNs());
-    REQUIRE(attempt);
-    request->Absorb(*std::move(attempt));
-    CHECK(request->standings().tokens.limit == 500);
-    request->Settle({10, 10});
-  }
-  CHECK(bench.now().tokens.remaining == 980);
-  CHECK(bench.limits.Standings(by_target, bench.clock.MonotonicNs()).tokens.remaining == 480);
 }
 
 TEST_CASE("a ticket for many limits holds them all") {

@@ -50,6 +50,33 @@ TEST_CASE("a full journal with policy refuse refuses new attempts and still take
   CHECK(opened.journal->stats().bytes <= 128 * 1024);
 }
 
+TEST_CASE("with policy refuse, streams that grow leave the space for ends alone") {
+  const TempFolder folder;
+  const ManualClock clock;
+  auto opened = OpenJournal(folder.path(), clock, Tiny(JournalFull::kRefuse));
+  Journal& journal = *opened.journal;
+  Meter meter(journal, clock);
+  std::vector<OpenAttempt> open;
+  while (open.size() < 40) {
+    auto attempt = meter.Start(SampleAttempt());
+    REQUIRE(attempt.has_value());
+    open.push_back(std::move(*attempt));
+    journal.RunOnce();
+  }
+  for (int64_t tokens = 256; tokens < 100 * 256; tokens += 256) {
+    for (OpenAttempt& attempt : open) attempt.Outgrow({.input = 100, .output = tokens}, 0);
+    journal.RunOnce();
+  }
+  CHECK_FALSE(journal.full());
+  CHECK(meter.Start(SampleAttempt()).error().code == ErrorCode::kJournalFull);
+  for (OpenAttempt& attempt : open) {
+    std::move(attempt).Finish(SampleOutcome());
+    journal.RunOnce();
+  }
+  CHECK(journal.stats().counted_ends == 0);
+  CHECK(KindsOf(ReadAll(journal, journal.incarnation())).at(v1::UsageRecord::kFinished) == 40);
+}
+
 TEST_CASE("a full journal with policy count serves on, and its sums arrive when there is space") {
   const TempFolder folder;
   const ManualClock clock;
@@ -92,6 +119,31 @@ TEST_CASE("a full journal with policy count serves on, and its sums arrive when 
   CHECK(attempts == 2001);
   CHECK(open.empty());
   CHECK(static_cast<int64_t>(seen.size()) == journal.stats().records);
+}
+
+TEST_CASE("at the end, sums go to disk though attempts are still open") {
+  const TempFolder folder;
+  const ManualClock clock;
+  auto opened = OpenJournal(folder.path(), clock, Tiny(JournalFull::kCount));
+  Journal& journal = *opened.journal;
+  Meter meter(journal, clock);
+  std::vector<OpenAttempt> open;
+  while (journal.stats().counted_ends == 0) {
+    auto stays = meter.Start(SampleAttempt());
+    auto ends = meter.Start(SampleAttempt());
+    REQUIRE((stays.has_value() && ends.has_value()));
+    open.push_back(std::move(*stays));
+    std::move(*ends).Finish(SampleOutcome());
+    journal.RunOnce();
+    REQUIRE(open.size() < 10'000);
+  }
+  const int64_t before = journal.stats().records;
+  journal.AppendClosed();
+  CHECK(journal.stats().records == before + 1);
+  journal.RunOnce();
+  const auto kinds = KindsOf(ReadAll(journal, journal.incarnation()));
+  CHECK(kinds.at(v1::UsageRecord::kAggregate) == 1);
+  CHECK_FALSE(kinds.contains(v1::UsageRecord::kClosed));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // What the next process finds in a journal, and adds to it.
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +70,38 @@ TEST_CASE("a kill bills a stream that outgrew its estimate at what it last held"
   }
   CHECK(outputs == std::vector<int64_t>{600, 50});
   CHECK(holds == std::vector<int64_t>{100'000 + 600 * 2'000, 100'000 + 50 * 2'000});
+}
+
+TEST_CASE("an orphan that outgrew what its budgets gave charges them at least what it cost") {
+  const TempFolder folder;
+  const ManualClock clock;
+  std::string first;
+  v1::Account account;
+  account.set_budget_id("a");
+  const std::vector accounts = {std::make_shared<const std::string>(account.SerializeAsString())};
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    const std::string joined = JoinAccounts(accounts);
+    RecordBuffer record;
+    StartedFields fields{
+        .attempt_id = "orphan", .reserved = 500, .accounts = joined, .likely = 200};
+    EncodeStarted(clock.WallMs(), fields, record);
+    const auto seq = opened.journal->Append(record.view(), Journal::Kind::kStarted);
+    REQUIRE(seq.has_value());
+    fields.likely = 900;
+    fields.started_seq = *seq;
+    EncodeStarted(clock.WallMs(), fields, record);
+    REQUIRE(opened.journal->Append(record.view(), Journal::Kind::kOther).has_value());
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  const auto records = ReadAll(*opened.journal, first);
+  const v1::UsageRecord& abandoned = records[records.size() - 2];
+  REQUIRE(abandoned.has_abandoned());
+  CHECK(abandoned.abandoned().estimate().cost_nanos() == 900);
+  CHECK(abandoned.abandoned().estimate().hold_nanos() == 900);
+  REQUIRE(records.back().closed().accounts_size() == 1);
+  CHECK(records.back().closed().accounts(0).charged() == 900);
 }
 
 TEST_CASE("a second restart adds nothing to a closed journal, and what is committed goes") {
@@ -144,6 +177,53 @@ TEST_CASE("an open attempt is found after a kill though its segment was freed lo
   CHECK(abandoned->abandoned().estimate().request_id() == "req-1");
   CHECK(abandoned->abandoned().estimate().usage().output_tokens() == 700);
   CHECK_FALSE(kinds.contains(v1::UsageRecord::kLost));
+}
+
+TEST_CASE("a restart frees no more than the last backup has, and hears again what may go") {
+  const TempFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    Journal& journal = *opened.journal;
+    first = journal.incarnation();
+    RunAttempts(journal, clock, 500);
+    journal.RunOnce();
+    journal.MarkCommitted(first, 1'001, 300);
+    journal.RunOnce();
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  Journal& journal = *opened.journal;
+  journal.RunOnce();
+  const auto kept = ReadAll(journal, first);
+  REQUIRE_FALSE(kept.empty());
+  CHECK(kept.front().seq() > 1);
+  CHECK(kept.front().seq() <= 301);
+  CHECK(kept.back().seq() == 1'002);  // Closed
+  CHECK(journal.stats().lost == 0);
+  // The control plane speaks when it knows more than it is told.
+  CHECK(journal.States().front().committed_upto() == 300);
+  CHECK(journal.States().front().published_upto() == 1'001);
+  SECTION("backed up meanwhile") { journal.MarkCommitted(first, 1'002, 1'002); }
+  SECTION("backups are off now") { journal.MarkCommitted(first, 1'002, {}); }
+  journal.RunOnce();
+  CHECK_FALSE(std::filesystem::exists(folder.path() + "/journal/" + first));
+}
+
+TEST_CASE("what may be freed stays so over a restart") {
+  const TempFolder folder;
+  const ManualClock clock;
+  std::string first;
+  {
+    auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+    first = opened.journal->incarnation();
+    RunAttempts(*opened.journal, clock, 500);
+    opened.journal->AppendClosed();
+    opened.journal->MarkCommitted(first, 1'002, {});
+  }
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  opened.journal->RunOnce();
+  CHECK_FALSE(std::filesystem::exists(folder.path() + "/journal/" + first));
 }
 
 TEST_CASE("the epoch survives a restart, retirement does not") {

@@ -45,6 +45,31 @@ TEST_CASE("a dropped attempt is billed at its estimate") {
   CHECK(records[2].finished().cost_nanos() == 200'000);
 }
 
+TEST_CASE("an estimate costs what its service tier does") {
+  const TempFolder folder;
+  const ManualClock clock;
+  auto opened = OpenJournal(folder.path(), clock, SmallJournal());
+  const Rates dear{.input = 4'000'000'000, .output = 8'000'000'000};
+  const PriceTable table{.standard = SimplePrice(1'000'000'000, 2'000'000'000, 0)->standard,
+                         .tiers = {{"priority", {.base = dear}}}};
+  AttemptInfo info = SampleAttempt();
+  info.price = std::make_shared<const PriceTable>(table);
+  info.service_tier = "priority";
+  {
+    Meter meter(*opened.journal, clock);
+    auto attempt = meter.Start(info);
+    attempt->Outgrow({.input = 100, .output = 400}, 0);
+  }
+  opened.journal->RunOnce();
+  const auto records = ReadAll(*opened.journal, opened.journal->incarnation());
+  REQUIRE(records.size() == 4);
+  CHECK(records[1].started().reserved_nanos() == 400'000 + 50 * 8'000);
+  CHECK(records[1].started().estimate().service_tier() == "priority");
+  CHECK(records[2].outgrown().reserved_nanos() == 400'000 + 400 * 8'000);
+  CHECK(records[3].finished().cost_nanos() == 400'000 + 400 * 8'000);
+  CHECK(records[3].finished().usage().service_tier() == "priority");
+}
+
 TEST_CASE("nothing consumed costs nothing") {
   const TempFolder folder;
   const ManualClock clock;

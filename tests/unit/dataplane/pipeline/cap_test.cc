@@ -124,6 +124,34 @@ TEST_CASE("cap: a stream that broke off is never estimated above what its provid
   }
 }
 
+// Two events of 400 bytes look like 200 tokens.
+TEST_CASE("what a provider is told bounds each choice: an estimate may come to that of all") {
+  const std::string piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" +
+                            std::string(400, 'x') + "\"}}]}\n\n";
+  struct Row {
+    const char* name;
+    Nanos limit;
+    std::string more;
+    int64_t tokens;  // 0: three times what was spliced
+  };
+  const Row rows[] = {{"the client's own", 1'000'000'000, R"(,"n":3,"max_tokens":50)", 150},
+                      {"no more than was made", 1'000'000'000, R"(,"n":3,"max_tokens":90)", 200},
+                      {"spliced", InputBound() + 100 * 1'000 + 3 * 40 * 2'000, R"(,"n":3)", 0}};
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Bench bench(Setup{.budgets = {Capped(row.limit)}});
+      bench.a.Next({Send(StreamHead() + Chunk(piece + piece)), CloseIt()});
+      const auto asked = bench.Call(kChat, ChatWith(R"(,"stream":true)" + row.more));
+      REQUIRE(asked->client.status == 200);
+      const int64_t sent = SentCap(bench.a.requests().at(0).body);
+      CHECK((sent > 0 && sent < 60) == (row.tokens == 0));
+      const Billed bill = bench.Bills().at(0);
+      CHECK(bill.finished.source() == v1::USAGE_SOURCE_ESTIMATED);
+      CHECK(bill.finished.usage().output_tokens() == (row.tokens == 0 ? 3 * sent : row.tokens));
+    }
+  }
+}
+
 TEST_CASE("finish: nothing is spliced, and what a call costs beyond is charged all the same") {
   Bench bench(Setup{.budgets = {MakeBudget("all", 100'000'000)}});
   const std::string dear =

@@ -92,6 +92,51 @@ TEST_CASE("U19 a kept connection that closes on the next request is tried once m
   CHECK(bills[2].started.attempt_id() != bills[1].started.attempt_id());
 }
 
+// A call on a kept connection, which closes once it has the request.
+std::unique_ptr<Bench::Asked> CallOnClosing(Bench& bench, const std::string& route) {
+  bench.a.Next(Good(false));
+  REQUIRE(bench.Call(kChat, Request("one", false))->client.status == 200);
+  bench.a.Next({CloseIt()});
+  bench.a.Next(Good(false));
+  bench.b.Next(Good(false));
+  return bench.Call(kChat, Request(route, false));
+}
+
+TEST_CASE("U19 the retry on a new connection is paid for like any attempt, and never sent down") {
+  v1::Budget budget = MakeBudget("dear", 1'000'000'000);
+  budget.mutable_scope()->set_model("a");
+  budget.set_on_exhausted(v1::ON_EXHAUSTED_DOWNGRADE);
+  budget.set_downgrade_to("b");
+  {
+    Bench bench(Setup{.budgets = {budget}});
+    CallOnClosing(bench, "one");
+    const std::vector<Billed> bills = bench.Bills();
+    budget.set_limit_nanos(bills.at(0).finished.cost_nanos() +
+                           bills.at(1).started.reserved_nanos() * 3 / 2);
+  }
+  struct Row {
+    std::string route;
+    int status;
+    size_t asked_b;
+  };
+  const Row rows[] = {{"one", 502, 0}, {"both", 200, 1}};
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.route) {
+      Bench bench(Setup{.budgets = {budget}});
+      const auto asked = CallOnClosing(bench, row.route);
+      CHECK(asked->client.status == row.status);
+      CHECK(bench.a.requests().size() == 2);
+      CHECK(bench.b.requests().size() == row.asked_b);
+      CHECK(asked->x->record.limit.empty());
+      CHECK(asked->x->record.downgraded.empty());
+      const std::vector<Billed> bills = bench.Bills();
+      REQUIRE(bills.size() == 2 + row.asked_b);
+      CHECK(bills[1].finished.accounts_size() == 1);
+      CHECK(bench.Charged() == bills[0].finished.hold_nanos() + bills[1].finished.hold_nanos());
+    }
+  }
+}
+
 TEST_CASE("a kept connection that breaks twice is no loop") {
   Bench bench;
   bench.a.Next(Good(false));

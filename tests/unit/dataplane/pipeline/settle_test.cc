@@ -195,6 +195,41 @@ TEST_CASE("failed requests are not billed") {
   }
 }
 
+TEST_CASE("without usage an answer of several choices is billed for all of them") {
+  const std::string text = std::string(1'600, 'x');  // looks like 400 tokens
+  struct Row {
+    const char* name;
+    std::string path;
+    std::string body;
+    std::string choice;
+    int64_t choices;
+    int64_t tokens;
+  };
+  const Row rows[] = {
+      {"a chat", kChat,
+       R"({"model":"a","messages":[{"role":"user","content":"hi"}],"n":8,"max_tokens":500})",
+       R"({"message":{"content":")" + text + R"("}})", 8, 3'200},
+      {"prompts times n", "/v1/completions",
+       R"({"model":"a","prompt":["one","two"],"n":2,"max_tokens":500})",
+       R"({"text":")" + text + R"("})", 4, 1'600},
+      {"no more than all may have", "/v1/completions",
+       R"({"model":"a","prompt":["one","two"],"n":2,"max_tokens":300})",
+       R"({"text":")" + text + R"("})", 4, 1'200},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Bench bench(WithBudget());
+      std::string choices = row.choice;
+      for (int64_t i = 1; i < row.choices; ++i) choices += "," + row.choice;
+      bench.a.Next({Send(JsonAnswer(200, R"({"choices":[)" + choices + "]}"))});
+      REQUIRE(bench.Call(row.path, row.body)->client.status == 200);
+      const Billed bill = bench.Bills().at(0);
+      CHECK(bill.finished.source() == v1::USAGE_SOURCE_ESTIMATED);
+      CHECK(bill.finished.usage().output_tokens() == row.tokens);
+    }
+  }
+}
+
 TEST_CASE("disconnect is billed: what was relayed at least, and held at what was reserved") {
   for (int events = 1; events <= 5; ++events) {
     DYNAMIC_SECTION(events << " events") {

@@ -81,6 +81,15 @@ TEST_CASE("a stream in single bytes arrives whole") {
   CHECK(asked->client.ended);
 }
 
+// What an SDK parses is JSON: half an event would be none.
+bool OnlyWholeEvents(const std::string& body) {
+  for (size_t at = body.find("data: "); at != std::string::npos; at = body.find("data: ", at + 1)) {
+    const std::string data = body.substr(at + 6, body.find("\n\n", at) - at - 6);
+    if (data != "[DONE]" && !data.ends_with('}')) return false;
+  }
+  return true;
+}
+
 struct StreamRow {
   const char* name;
   Steps steps;             // behind a first event
@@ -112,6 +121,22 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
        v1::END_UPSTREAM_STALLED,
        v1::USAGE_SOURCE_PROVIDER,
        7},
+      {"closed in the middle, behind a usage that was early",
+       {Send(Chunk(kUsage + Event("two"))), CloseIt()},
+       0,
+       false,
+       "upstream_truncated",
+       v1::END_UPSTREAM_CUT,
+       v1::USAGE_SOURCE_ESTIMATED,
+       7},
+      {"closed in the middle, long behind a usage that was early",
+       {Send(Chunk(kUsage + Event(std::string(400, 'x')))), CloseIt()},
+       0,
+       false,
+       "upstream_truncated",
+       v1::END_UPSTREAM_CUT,
+       v1::USAGE_SOURCE_ESTIMATED,
+       101},
       {"U9 a proper end without a finish",
        {Send(kLastChunk)},
        0,
@@ -243,6 +268,7 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
       const std::string code = row.error_code;
       CHECK((client.body.find("\"code\":\"" + code + "\"") != std::string::npos) == !code.empty());
       if (!row.proper_end) CHECK(client.body.find("[DONE]") == std::string::npos);
+      CHECK(OnlyWholeEvents(client.body));
       CHECK(asked->x->record.refusal == code);
       CHECK(bench.b.accepted() == 0);
       const std::vector<Billed> bills = bench.Bills();
@@ -251,6 +277,39 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
       CHECK(bills[0].finished.source() == row.source);
       CHECK(bills[0].finished.usage().output_tokens() == row.output);
       CHECK(bills[0].finished.usage().input_tokens() > 0);
+    }
+  }
+}
+
+TEST_CASE("without [DONE] a stream is at its end when as many choices are as were asked for") {
+  const auto stop = [](int index) {
+    return R"(data: {"choices":[{"index":)" + std::to_string(index) +
+           R"(,"delta":{},"finish_reason":"stop"}]})" + "\n\n";
+  };
+  struct Row {
+    const char* name;
+    std::string more;
+    std::string events;
+    bool finished;
+  };
+  const Row rows[] = {
+      {"one of one", "", stop(0), true},
+      {"one of two", R"(,"n":2)", stop(0), false},
+      {"two of two", R"(,"n":2)", stop(0) + stop(1), true},
+      {"two of two in one event", R"(,"n":2)",
+       R"(data: {"choices":[{"index":0,"finish_reason":"stop"},{"index":1,"finish_reason":"length"}]})"
+       "\n\n",
+       true},
+      {"one of two, but [DONE]", R"(,"n":2)", stop(0) + kDone, true},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Bench bench;
+      bench.a.Next({Send(StreamHead() + Chunk(Event("one") + row.events) + kLastChunk)});
+      const auto asked = bench.Call(kChat, Request("one", row.more));
+      CHECK(asked->client.ended == row.finished);
+      CHECK(bench.Bills().at(0).finished.end() ==
+            (row.finished ? v1::END_FINISHED : v1::END_UPSTREAM_CUT));
     }
   }
 }

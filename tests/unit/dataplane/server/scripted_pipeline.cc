@@ -74,7 +74,6 @@ Pipeline::Pipeline(Loop& loop, PipelineServices services) : loop_(loop), service
 Task<void> Pipeline::Handle(Exchange& x, ResponseWriter& out) {
   const std::string_view path = x.head.path;
   ++Facts().requests;
-  if (x.draining) ++Facts().draining;
   if (path == "/echo" || path == "/release") {
     const Result<std::string_view> body = co_await x.body.ReadAll();
     if (!body) co_return co_await Refuse(x, out, body.error());
@@ -98,6 +97,10 @@ Task<void> Pipeline::Handle(Exchange& x, ResponseWriter& out) {
   } else if (path == "/empty") {
     out.Begin({});
     (void)co_await out.End();
+  } else if (path == "/both") {
+    const std::array<std::string_view, 1> pieces = {"begun"};
+    out.Begin({});
+    if (co_await out.Write(pieces) && co_await x.body.ReadAll()) (void)co_await out.End();
   } else if (path == "/watch") {
     co_await Watch(x, out);
   } else if (path == "/flood") {

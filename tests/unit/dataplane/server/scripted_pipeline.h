@@ -13,13 +13,13 @@ namespace spillway {
 //   /echo     reads the body and sends it back     /early   answers without reading it
 //   /stream   three chunks                         /abort   one chunk, then Abort
 //   /release  reads, releases, then streams        /empty   Begin and End only
+//   /both     begins a stream, reads the body, ends
 //   /watch    begins a stream, waits for the client to leave
 //   /flood    streams 64 MiB                       /count   the number of requests so far
 struct PipelineFacts {
   std::atomic<int> requests{0};
   std::atomic<int> gone{0};           // clients seen leaving
   std::atomic<int> broken_writes{0};  // streams that ended because a write failed
-  std::atomic<int> draining{0};       // requests that were told so
 };
 PipelineFacts& Facts();
 

@@ -28,7 +28,7 @@ class RunningServer {
       pipelines_.push_back(MakeScriptedPipeline(*loop));
       pipelines.push_back(pipelines_.back().get());
     }
-    Facts().requests = Facts().gone = Facts().broken_writes = Facts().draining = 0;
+    Facts().requests = Facts().gone = Facts().broken_writes = 0;
     server_->Start(pipelines);
   }
   ~RunningServer() { server_->Stop(); }

@@ -1,14 +1,22 @@
 #include "dataplane/server/server.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch_all.hpp>
 #include <filesystem>
 #include <fstream>
 
+#include "dataplane/exchange/loop.h"
+#include "dataplane/server/address_counts.h"
+#include "dataplane/server/listener.h"
+#include "dataplane/server/loop_state.h"
 #include "dataplane/server/ops_server.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/unit/dataplane/server/server_fixture.h"
@@ -57,6 +65,64 @@ TEST_CASE("connections over the limit are refused with 503") {
   CHECK(server.Metric("spillway_shed_total") == 1);
 }
 
+TEST_CASE("one address has no more connections than it may, and gets them back") {
+  RunningServer server({.threads = 3, .connections_per_address = 2});
+  TestClient first(server.port());
+  auto second = std::make_unique<TestClient>(server.port());
+  for (TestClient* client : {&first, second.get()}) {
+    REQUIRE(client->Send(kGet));
+    REQUIRE(client->ReadUntil("\r\n\r\n"));
+  }
+  TestClient third(server.port());
+  third.ReadToEnd();
+  CHECK(third.received().empty());
+  CHECK(server.Metric("spillway_shed_total") == 1);
+  second.reset();
+  CHECK(Eventually([&] {
+    TestClient again(server.port());
+    return again.Send(kGet) && again.ReadUntil("\r\n\r\n");
+  }));
+}
+
+sockaddr_storage AddressOf(const char* text) {
+  sockaddr_storage address{};
+  if (auto* ipv4 = reinterpret_cast<sockaddr_in*>(&address);
+      ::inet_pton(AF_INET, text, &ipv4->sin_addr) == 1) {
+    ipv4->sin_family = AF_INET;
+    return address;
+  }
+  auto* ipv6 = reinterpret_cast<sockaddr_in6*>(&address);
+  ipv6->sin6_family = AF_INET6;
+  REQUIRE(::inet_pton(AF_INET6, text, &ipv6->sin6_addr) == 1);
+  return address;
+}
+
+TEST_CASE("a client's address is an IPv4 address or a /64 of IPv6") {
+  struct Row {
+    const char* one;
+    const char* other;
+    bool same;
+  };
+  const Row rows[] = {
+      {"192.0.2.1", "192.0.2.1", true},
+      {"192.0.2.1", "192.0.2.2", false},
+      {"192.0.2.1", "::ffff:192.0.2.1", true},
+      {"::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
+      {"2001:db8::1", "2001:db8::ffff:0:0:1", true},
+      {"2001:db8:0:1::1", "2001:db8:0:2::1", false},
+      {"2001:db8::1", "2001:db9::1", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.one, row.other);
+    AddressCounts counts(1);
+    auto place = counts.Take(AddressOf(row.one));
+    REQUIRE(place);
+    CHECK(counts.Take(AddressOf(row.other)).has_value() != row.same);
+    place.reset();
+    CHECK(counts.Take(AddressOf(row.other)).has_value());
+  }
+}
+
 TEST_CASE("over the memory limit new requests are refused with 503") {
   RunningServer server({.memory_bytes_max = 1});
   REQUIRE(Eventually([&] { return server->shedding(); }));
@@ -85,12 +151,51 @@ TEST_CASE("a drain finishes what runs, closes what idles, accepts nothing") {
   REQUIRE(late.Send(kGet));
   REQUIRE(late.ReadToEnd());
   CHECK(late.received().find("\r\nConnection: close\r\n") != std::string::npos);
-  CHECK(Facts().draining == 1);
   CHECK(idle.ReadToEnd());
   CHECK_FALSE(server->AwaitDrained(20));
   streaming.Reset();
   CHECK(server->AwaitDrained(10'000));
   CHECK(Facts().gone == 1);
+}
+
+TEST_CASE("a connection whose stream began before the drain may send one request more") {
+  ServerOptions options;
+  options.limits.idle_draining_ms = 3'600'000;
+  RunningServer server(options);
+  TestClient client(server.port());
+  REQUIRE(client.Send("POST /both HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\n"));
+  REQUIRE(client.ReadUntil("begun"));
+  server->BeginDrain();
+  REQUIRE(client.Send("body"));
+  REQUIRE(client.ReadUntil("0\r\n\r\n"));
+  CHECK(client.received().find("Connection: close") == std::string::npos);
+  client.Forget();
+  CHECK_FALSE(server->AwaitDrained(50));
+  REQUIRE(client.Send(kGet));
+  REQUIRE(client.ReadToEnd());
+  CHECK(client.received().starts_with("HTTP/1.1 200 "));
+  CHECK(client.received().find("\r\nConnection: close\r\n") != std::string::npos);
+  CHECK(server->AwaitDrained(10'000));
+}
+
+TEST_CASE("a listener that stops serves every connection that waits for it") {
+  constexpr int kWaiting = 200;
+  Loop loop(SystemClock());
+  const SessionLimits limits;
+  const std::atomic<bool> shedding{false};
+  LoopState state{.loop = loop, .limits = limits, .shedding = shedding, .on_session_end = {}};
+  std::atomic<int64_t> open{0};
+  const Result<ListenSockets> sockets = BindAll({.host = "127.0.0.1", .port = 0}, 1);
+  REQUIRE(sockets);
+  std::vector<std::unique_ptr<TestClient>> clients;
+  clients.reserve(kWaiting);
+  for (int i = 0; i < kWaiting; ++i) clients.push_back(std::make_unique<TestClient>(sockets->port));
+  AddressCounts addresses(0);
+  Listener listener(state, sockets->fds[0], nullptr, open, 1'000, addresses);
+  listener.Stop();
+  loop.io.poll();
+  CHECK(state.counters.connections == kWaiting);
+  loop.io.DropPending();
 }
 
 TEST_CASE("stopping cuts what still runs, and tells it") {

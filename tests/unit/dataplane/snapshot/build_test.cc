@@ -332,6 +332,30 @@ TEST_CASE("keys follow the resources they refer to") {
     CHECK(FindSecret(**after, "sk-bot")->key->organization == "globex");
     CHECK(FindSecret(*before, "sk-bot")->key->organization == "acme");
   }
+  SECTION("a key of a user belongs to the user's team, wherever the user goes") {
+    v1::Resource user;
+    user.mutable_user()->set_name("alice");
+    user.mutable_user()->set_team("support");
+    cp.Put(user);
+    v1::Resource key = KeyResource("own", "sk-own");
+    key.mutable_key()->clear_team();
+    key.mutable_key()->set_user("alice");
+    cp.Put(key);
+    const auto joined = Apply(*before, cp.Commit(), OptionsOf(cp));
+    REQUIRE(joined);
+    CHECK(FindSecret(**joined, "sk-own")->key->team == "support");
+    CHECK(FindSecret(**joined, "sk-own")->key->organization == "acme");
+    v1::Resource team;
+    team.mutable_team()->set_name("sales");
+    cp.Put(team);
+    user.mutable_user()->set_team("sales");
+    cp.Put(user);
+    const auto moved = Apply(**joined, cp.Commit(), OptionsOf(cp));
+    REQUIRE(moved);
+    CHECK(FindSecret(**moved, "sk-own")->key->team == "sales");
+    CHECK(FindSecret(**moved, "sk-own")->key->organization.empty());
+    CHECK(FindSecret(**moved, "sk-bot")->key->team == "support");
+  }
   SECTION("a team with keys cannot go") {
     cp.Remove(v1::KIND_TEAM, "support");
     const auto after = Apply(*before, cp.Commit(), OptionsOf(cp));

@@ -139,7 +139,7 @@ std::string FakeControlPlane::SignedLatest() const {
   v1::Latest latest;
   *latest.mutable_position() = position;
   latest.set_full_revision(full_revision);
-  latest.set_fleet_size(2);
+  latest.set_fleet_size(fleet_size);
   return Sign(v1::Signed::PURPOSE_LATEST, latest.SerializeAsString());
 }
 

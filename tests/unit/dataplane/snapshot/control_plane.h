@@ -51,6 +51,7 @@ class FakeControlPlane {
   const SealKey& seal_key() const { return seal_key_; }
   v1::Position position;
   int64_t full_revision = 0;
+  int64_t fleet_size = 2;
 
  private:
   TempFolder folder_;

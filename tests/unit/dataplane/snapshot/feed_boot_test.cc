@@ -75,6 +75,29 @@ TEST_CASE("boot: disk only after NATS had its time") {
   }
 }
 
+TEST_CASE("boot: the size of the fleet is known without NATS, as it was last said") {
+  FeedHarness h;
+  h.StartWithState();
+  SECTION("as at first") {}
+  SECTION("grown under the same epoch, with a generation begun since") {
+    h.cp.fleet_size = 10;
+    h.cp.PublishLatest();
+    h.Pass(30'001);
+    h.cp.Commit();
+    h.cp.PublishFull();
+    h.cp.PublishLatest();
+    h.pushes.clear();
+    h.Pass(30'001);
+    REQUIRE(h.revision() == 12);
+  }
+  h.Stop();
+  h.client->Disconnect();
+  h.Start();
+  h.EndWait();
+  CHECK(h.status().source == "disk");
+  CHECK(h.status().fleet_size == h.cp.fleet_size);
+}
+
 TEST_CASE("boot: the seed comes last") {
   FeedHarness h;
   h.seed_path = h.folder.path() + "/seed";

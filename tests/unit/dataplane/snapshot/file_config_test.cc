@@ -41,12 +41,13 @@ struct Fixture {
   ManualClock clock;
   std::vector<SnapshotPtr> seen;
   std::unique_ptr<FileConfig> config;
+  config::ReadReference references = TestReferences;
 
   Fixture() { Write(std::string(kGood)); }
   void Write(const std::string& text) const { std::ofstream(path, std::ios::trunc) << text; }
   Result<void> Start(std::vector<std::string> paths = {}) {
     FileConfigOptions options{.paths = paths.empty() ? std::vector{path} : std::move(paths),
-                              .references = TestReferences,
+                              .references = references,
                               .check_interval_ms = 0};
     SW_TRY(config,
            FileConfig::Start(
@@ -103,6 +104,28 @@ TEST_CASE("a bad file at start is an error that says everything") {
   for (const std::string& part : row.says)
     CHECK_THAT(started.error().message, Catch::Matchers::ContainsSubstring(part));
   CHECK(f.seen.empty());
+}
+
+TEST_CASE("a secret's file that changes while it is read is read again") {
+  Fixture f;
+  const std::string secret = f.folder.path() + "/upstream";
+  std::string text(kGood);
+  text.replace(text.find("${env:UPSTREAM}"), 15, "${file:" + secret + "}");
+  f.Write(text);
+  std::ofstream(secret) << "sk-before";
+  bool rotated = false;
+  f.references = [&](std::string_view scheme, std::string_view name) {
+    auto value = TestReferences(scheme, name);
+    if (scheme == "file" && !std::exchange(rotated, true))
+      std::ofstream(secret, std::ios::trunc) << "sk-rotated";
+    return value;
+  };
+  REQUIRE(f.Start());
+  CHECK(f.config->ReloadIfChanged().value());
+  REQUIRE(f.seen.size() == 2);
+  CHECK(f.seen[1]->FindRoute("chat")->targets[0].model->provider->credentials[0].api_key ==
+        "sk-rotated");
+  CHECK_FALSE(f.config->ReloadIfChanged().value());
 }
 
 TEST_CASE("a file that is not there is an error") {

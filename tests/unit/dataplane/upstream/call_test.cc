@@ -1,6 +1,7 @@
 #include "dataplane/upstream/call.h"
 
 #include <catch2/catch_all.hpp>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -368,6 +369,47 @@ TEST_CASE("a name that does not resolve in time is unreachable") {
   clock.AdvanceMs(70);
   loop.timers->Advance();
   CHECK(open.Wait().error().code == ErrorCode::kUpstreamUnreachable);
+}
+
+TEST_CASE("connecting counts: the total bounds it, and what it took is missing for the rest") {
+  ManualClock clock;
+  Loop loop(clock);
+  ScriptedProvider provider(loop);
+  std::function<void(Result<Addresses>)> resolve;
+  UpstreamPool pool(loop, {}, [&](const std::string&, auto done) { resolve = std::move(done); });
+  ProviderSpec spec = Bench::Spec(provider.port());
+  spec.host = "slow.example";
+  spec.connect_timeout_ms = 9'000;
+  UpstreamCall call(pool, spec, {.first_token_ms = 9'000, .total_ms = 500});
+  provider.Next({Hold(), PeerClose()});
+  Running<Result<void>> sent(loop, call.Send(kHead, kBody, false));
+  REQUIRE(RunUntil(loop, [&] { return resolve != nullptr; }));
+  const auto pass = [&](int64_t ms) {
+    clock.AdvanceMs(ms);
+    loop.timers->Advance();
+    loop.io.restart();
+    loop.io.poll();
+  };
+  SECTION("connecting takes it all") {
+    pass(530);
+    REQUIRE(sent.done());
+    CHECK(sent.Wait().error().code == ErrorCode::kUpstreamUnreachable);
+    CHECK(call.progress() == UpstreamCall::Progress::kConnecting);
+  }
+  SECTION("the answer takes the rest") {
+    pass(300);
+    resolve(Addresses{boost::asio::ip::make_address("127.0.0.1")});
+    REQUIRE(RunUntil(loop, [&] { return provider.holding() == 1; }));
+    pass(150);
+    CHECK_FALSE(sent.done());
+    pass(80);
+    REQUIRE(sent.done());
+    CHECK(sent.Wait().error().code == ErrorCode::kUpstreamTimeout);
+    CHECK(call.progress() == UpstreamCall::Progress::kSent);
+    call.Finish();
+    provider.Resume();
+    CHECK(RunUntil(loop, [&] { return provider.cuts() == 1; }));
+  }
 }
 
 TEST_CASE("a refused connection goes on to the next address, then fails") {

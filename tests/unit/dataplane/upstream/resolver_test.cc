@@ -1,6 +1,7 @@
 #include "dataplane/upstream/resolver.h"
 
 #include <catch2/catch_all.hpp>
+#include <memory>
 
 #include "dataplane/exchange/timer_wheel.h"
 #include "tests/unit/dataplane/upstream/await.h"
@@ -35,7 +36,9 @@ struct Fixture {
   Loop loop{clock};
   FakeDns dns;
   Resolver resolver{
-      loop, {.fresh_ms = 30'000, .stale_ms = 3'600'000, .failure_ms = 1'000}, dns.lookup()};
+      loop,
+      {.fresh_ms = 30'000, .aging_ms = 300'000, .stale_ms = 3'600'000, .failure_ms = 1'000},
+      dns.lookup()};
   Wakeup wakeup{loop};
 
   Result<Addresses> Now() { return Await(loop, resolver.Resolve("api.example", wakeup)); }
@@ -69,7 +72,7 @@ TEST_CASE("an old answer serves while a new one is fetched, and for hours when t
   CHECK(f.dns.asked == 2);
   f.dns.Answer(Failure());
   CHECK(f.Now().value() == kOne);
-  f.clock.AdvanceMs(600'000);
+  f.clock.AdvanceMs(200'000);
   CHECK(f.Now().value() == kOne);
   CHECK(f.dns.asked == 3);
   f.dns.Answer(kTwo);
@@ -81,6 +84,41 @@ TEST_CASE("an old answer serves while a new one is fetched, and for hours when t
   CHECK_FALSE(late.done());
   f.dns.Answer(Failure());
   CHECK(late.Wait().error().code == ErrorCode::kUpstreamUnreachable);
+}
+
+TEST_CASE("an answer of long ago waits for a new one, and serves when there is none") {
+  Fixture f;
+  const auto ask = [&](int times) {
+    auto asking = std::make_unique<Running<Result<Addresses>>>(
+        f.loop, f.resolver.Resolve("api.example", f.wakeup));
+    REQUIRE(RunUntil(f.loop, [&] { return f.dns.asked == times; }));
+    return asking;
+  };
+  const auto first = ask(1);
+  f.dns.Answer(kOne);
+  REQUIRE(first->Wait().has_value());
+  f.clock.AdvanceMs(300'000);
+  const auto asking = ask(2);
+  CHECK_FALSE(asking->done());
+  SECTION("the new one is used") {
+    f.dns.Answer(kTwo);
+    CHECK(asking->Wait().value() == kTwo);
+  }
+  SECTION("asking fails") {
+    f.dns.Answer(Failure());
+    CHECK(asking->Wait().value() == kOne);
+    CHECK(f.Now().value() == kOne);  // at once: the failure is fresh
+    CHECK(f.dns.asked == 2);
+  }
+  SECTION("asking hangs: only the first ones wait, and not for long") {
+    f.clock.AdvanceMs(520);
+    f.loop.timers->Advance();
+    CHECK(asking->Wait().value() == kOne);
+    CHECK(f.Now().value() == kOne);
+    CHECK(f.dns.asked == 2);
+    f.dns.Answer(kTwo);
+    CHECK(f.Now().value() == kTwo);
+  }
 }
 
 TEST_CASE("a failure is remembered for a moment only") {
@@ -136,6 +174,10 @@ TEST_CASE("addresses where no provider can be are never used") {
       {"::", true},
       {"224.0.0.1", true},
       {"ff02::1", true},
+      {"240.0.0.1", true},
+      {"100.100.100.200", true},
+      {"168.63.129.16", true},
+      {"64:ff9b::a9fe:a9fe", true},
       {"127.0.0.1", false},
       {"10.0.0.1", false},
       {"::1", false},

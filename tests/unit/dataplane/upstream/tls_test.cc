@@ -50,6 +50,12 @@ Certificate MakeCertificate(EVP_PKEY* key, const std::string& name, int days) {
   return made;
 }
 
+void WritePem(const std::string& path, X509* certificate) {
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  PEM_write_X509(file, certificate);
+  std::fclose(file);
+}
+
 // Serves `connections` TLS connections on its own thread: one answer for each request on them.
 class TlsProvider {
  public:
@@ -72,9 +78,7 @@ class TlsProvider {
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port = ntohs(address.sin_port);
     ca_file = folder_.Path("ca.pem");
-    std::FILE* file = std::fopen(ca_file.c_str(), "w");
-    PEM_write_X509(file, certificate_.get());
-    std::fclose(file);
+    WritePem(ca_file, certificate_.get());
     thread_ = std::thread([this] { Serve(); });
   }
   ~TlsProvider() {
@@ -191,6 +195,41 @@ TEST_CASE("TLS is never weakened") {
       b.pool.TakeIdle(3).reset();
     }
   }
+}
+
+// The only certificate that a context trusts.
+X509* Trusted(SSL_CTX* context) {
+  const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  REQUIRE(sk_X509_OBJECT_num(objects) == 1);
+  return X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, 0));
+}
+
+TEST_CASE("a CA file is read again when it changed, and a bad one leaves the old in force") {
+  const Key key(EVP_EC_gen("P-256"));
+  const Certificate first = MakeCertificate(key.get(), "first.example", 10);
+  const Certificate second = MakeCertificate(key.get(), "the-second.example", 10);
+  const TempFolder folder;
+  const std::string path = folder.Path("ca.pem");
+  ManualClock clock;
+  TlsContexts contexts(clock);
+  CHECK_FALSE(contexts.For(path).has_value());
+  WritePem(path, first.get());
+  CHECK(X509_cmp(Trusted(contexts.For(path).value()), first.get()) == 0);
+
+  WritePem(path, second.get());
+  CHECK(X509_cmp(Trusted(contexts.For(path).value()), first.get()) == 0);  // not looked yet
+  clock.AdvanceMs(5'000);
+  CHECK(X509_cmp(Trusted(contexts.For(path).value()), second.get()) == 0);
+
+  for (const bool missing : {false, true}) {
+    folder.Write("ca.pem", "no certificate");
+    if (missing) std::remove(path.c_str());
+    clock.AdvanceMs(5'000);
+    CHECK(X509_cmp(Trusted(contexts.For(path).value()), second.get()) == 0);
+  }
+  WritePem(path, first.get());
+  clock.AdvanceMs(5'000);
+  CHECK(X509_cmp(Trusted(contexts.For(path).value()), first.get()) == 0);
 }
 
 TEST_CASE("a provider that speaks no TLS, or nothing at all, is a TLS failure") {
