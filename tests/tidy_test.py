@@ -208,6 +208,25 @@ def check_complaints(paths):
                 yield COMPLAINTS, number, f"no test is named '{name}'"
 
 
+OPERATIONS = "docs/operations.md"
+
+
+def check_metrics(paths):
+    """Each metric that a program exports has a row in its table for operators."""
+    if OPERATIONS not in paths:
+        return
+    tables = (TOP / OPERATIONS).read_text().partition("## Metrics of the control plane")
+    for plane, table in (("dataplane/", tables[0]), ("controlplane/", tables[2])):
+        told = set(re.findall(r"^\| `(spillway_\w+)` \|", table, re.M))
+        for path in paths:
+            if not path.startswith(plane) or not path.endswith(SOURCES):
+                continue
+            for number, line in enumerate((TOP / path).read_text().splitlines(), 1):
+                for name in re.findall(r'"(spillway_\w+)"', line):
+                    if re.sub(r"_(bucket|sum|count)$", "", name) not in told:
+                        yield path, number, f"the metric {name} has no row in {OPERATIONS}"
+
+
 def main():
     paths = tracked()
     findings = []
@@ -228,6 +247,7 @@ def main():
             findings.extend((path, number, what) for number, what in check(path, text))
     findings.extend(check_orphans(paths))
     findings.extend(check_complaints(paths))
+    findings.extend(check_metrics(paths))
     for path, number, what in sorted(findings):
         print(f"{path}:{number}: {what}")
     checked = sum(path.endswith(SOURCES) for path in paths)
