@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "controlplane/budgets/nanos_sum.h"
+#include "controlplane/budgets/scope_index.h"
 #include "controlplane/budgets/scope_match.h"
 #include "controlplane/budgets/young_budgets.h"
 #include "controlplane/ledger/keys.h"
@@ -69,9 +70,27 @@ struct Counting {
   std::unordered_map<std::string, Nanos> outstanding;
 };
 
-Result<void> AddRollups(const Store& store, std::vector<Counting>& countings) {
+// All that are counted in one pass, so that each row meets only those it may belong to.
+struct Countings {
+  explicit Countings(std::span<const v1::Budget> budgets, int64_t now_ms) {
+    all.reserve(budgets.size());
+    for (const v1::Budget& budget : budgets) {
+      scopes.Add(budget.scope(), all.size());
+      all.emplace_back(budget, now_ms);
+    }
+  }
+  template <typename Visit>
+  void EachFor(const v1::Attribution& who, const Visit& visit) {
+    scopes.EachCandidate(who, [&](size_t at) { visit(all[at]); });
+  }
+
+  std::vector<Counting> all;
+  ScopeIndex scopes;
+};
+
+Result<void> AddRollups(const Store& store, Countings& countings) {
   int64_t from_s = INT64_MAX;
-  for (const Counting& counting : countings) from_s = std::min(from_s, counting.first_hour_s);
+  for (const Counting& counting : countings.all) from_s = std::min(from_s, counting.first_hour_s);
   if (from_s == INT64_MAX) return {};
   return store.Scan(Table::kLedgerRollups, {}, ledger::HourPrefix(std::max<int64_t>(from_s, 0)),
                     [&](std::string_view key, std::string_view value) {
@@ -79,37 +98,41 @@ Result<void> AddRollups(const Store& store, std::vector<Counting>& countings) {
                       const auto totals = ledger::Totals::FromBytes(value);
                       if (!row || !totals || totals->events == 0) return true;
                       const v1::Attribution who = AttributionOf(*row);
-                      for (Counting& counting : countings)
+                      countings.EachFor(who, [&](Counting& counting) {
                         if (counting.TakesRow(row->hour_s))
                           counting.Add(who, row->hour_s * 1000, totals->cost_nanos);
+                      });
                       return true;
                     });
 }
 
-Result<void> AddEvents(const Store& store, std::vector<Counting>& countings) {
+Result<void> AddEvents(const Store& store, Countings& countings) {
   int64_t from_s = INT64_MAX;
   int64_t until_s = 0;
-  for (const Counting& counting : countings) {
+  for (const Counting& counting : countings.all) {
     if (counting.events_until_s <= counting.span.start_s) continue;
     from_s = std::min(from_s, counting.span.start_s);
     until_s = std::max(until_s, counting.events_until_s);
   }
   if (from_s == INT64_MAX) return {};
   const std::string from = ledger::HourPrefix(std::max<int64_t>(from_s, 0) * 1000);
-  return store.Scan(
-      Table::kLedgerEvents, {}, from, [&](std::string_view key, std::string_view value) {
-        const auto id = ledger::ReadEventKey(key);
-        if (!id) return true;
-        if (id->time_ms / 1000 >= until_s) return false;
-        v1::UsageRecord record;
-        if (!record.ParseFromArray(value.data(), static_cast<int>(value.size()))) return true;
-        const auto totals = ledger::TotalsOfEvent(record);
-        if (!totals) return true;
-        for (Counting& counting : countings)
-          if (counting.TakesEvent(id->time_ms))
-            counting.Add(ledger::AttributionOf(record), id->time_ms, totals->cost_nanos);
-        return true;
-      });
+  return store.Scan(Table::kLedgerEvents, {}, from,
+                    [&](std::string_view key, std::string_view value) {
+                      const auto id = ledger::ReadEventKey(key);
+                      if (!id) return true;
+                      if (id->time_ms / 1000 >= until_s) return false;
+                      v1::UsageRecord record;
+                      if (!record.ParseFromArray(value.data(), static_cast<int>(value.size())))
+                        return true;
+                      const auto totals = ledger::TotalsOfEvent(record);
+                      if (!totals) return true;
+                      const v1::Attribution& who = ledger::AttributionOf(record);
+                      countings.EachFor(who, [&](Counting& counting) {
+                        if (counting.TakesEvent(id->time_ms))
+                          counting.Add(who, id->time_ms, totals->cost_nanos);
+                      });
+                      return true;
+                    });
 }
 
 // A budget that came back: the attempt's own account of it has the money.
@@ -119,18 +142,19 @@ bool Names(const v1::Started& started, const v1::Budget& budget) {
   });
 }
 
-Result<void> AddOpen(const Store& store, std::vector<Counting>& countings) {
+Result<void> AddOpen(const Store& store, Countings& countings) {
   return store.Scan(Table::kLedgerOpen, {}, {}, [&](std::string_view key, std::string_view value) {
     v1::UsageRecord record;
     if (value.empty() || value.front() != 'O' ||
         !record.ParseFromArray(value.data() + 1, static_cast<int>(value.size() - 1)))
       return true;
     const Nanos reserved = std::max<Nanos>(record.started().reserved_nanos(), 0);
-    for (Counting& counting : countings) {
-      if (!counting.Runs(record.time_ms()) || Names(record.started(), counting.budget)) continue;
-      if (counting.Add(record.started().attribution(), record.time_ms(), reserved))
+    const v1::Attribution& who = record.started().attribution();
+    countings.EachFor(who, [&](Counting& counting) {
+      if (!counting.Runs(record.time_ms()) || Names(record.started(), counting.budget)) return;
+      if (counting.Add(who, record.time_ms(), reserved))
         counting.outstanding.emplace(key, reserved);
-    }
+    });
     return true;
   });
 }
@@ -139,15 +163,13 @@ Result<void> AddOpen(const Store& store, std::vector<Counting>& countings) {
 
 Result<std::vector<BudgetStart>> CountBefore(const Store& store,
                                              std::span<const v1::Budget> budgets, int64_t now_ms) {
-  std::vector<Counting> countings;
-  countings.reserve(budgets.size());
-  for (const v1::Budget& budget : budgets) countings.emplace_back(budget, now_ms);
+  Countings countings(budgets, now_ms);
   SW_CHECK(AddRollups(store, countings));
   SW_CHECK(AddEvents(store, countings));
   SW_CHECK(AddOpen(store, countings));
   std::vector<BudgetStart> starts;
-  starts.reserve(countings.size());
-  for (Counting& counting : countings) {
+  starts.reserve(countings.all.size());
+  for (Counting& counting : countings.all) {
     BudgetStart& start = starts.emplace_back();
     start.window = counting.span;
     start.outstanding = std::move(counting.outstanding);

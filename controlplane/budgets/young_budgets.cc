@@ -8,28 +8,6 @@
 
 namespace spillway {
 
-namespace {
-
-// The names of a scope or a call, the most telling first; with the dimension before each.
-template <typename Names>
-std::vector<std::string> NamesOf(const Names& names) {
-  std::vector<std::string> list;
-  const auto add = [&list](char dimension, const std::string& name) {
-    if (!name.empty()) list.push_back(std::string(1, dimension) + name);
-  };
-  add('k', names.key());
-  add('u', names.user());
-  add('t', names.team());
-  add('f', names.feature());
-  add('r', names.route());
-  add('m', names.model());
-  add('p', names.provider());
-  add('o', names.organization());
-  return list;
-}
-
-}  // namespace
-
 int64_t WindowStartOf(const v1::Budget& budget, int64_t time_ms) {
   return WindowAt(static_cast<WindowKind>(budget.window()), budget.rolling_hours(),
                   budget.time_zone(), time_ms)
@@ -65,24 +43,15 @@ void YoungBudgets::Restore() {
 }
 
 void YoungBudgets::Index() {
-  by_name_.clear();
-  nameless_.clear();
-  for (size_t i = 0; i < young_.size(); ++i) {
-    const std::vector<std::string> names = NamesOf(young_[i].budget.scope());
-    (names.empty() ? nameless_ : by_name_[names.front()]).push_back(i);
-  }
+  scopes_.Clear();
+  for (size_t i = 0; i < young_.size(); ++i) scopes_.Add(young_[i].budget.scope(), i);
 }
 
 std::vector<YoungBudgets::Missed> YoungBudgets::Of(const ChargeSink::Settlement& settlement,
                                                    int sign) {
   std::vector<Missed> missed;
-  for (const size_t at : nameless_) Settle(young_[at], settlement, sign, missed);
-  if (by_name_.empty()) return missed;
-  for (const std::string& name : NamesOf(settlement.who)) {
-    const auto named = by_name_.find(name);
-    if (named == by_name_.end()) continue;
-    for (const size_t at : named->second) Settle(young_[at], settlement, sign, missed);
-  }
+  scopes_.EachCandidate(settlement.who,
+                        [&](size_t at) { Settle(young_[at], settlement, sign, missed); });
   return missed;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/money.h"
 #include "common/window.h"
+#include "controlplane/budgets/scope_index.h"
 #include "controlplane/ledger/charge_sink.h"
 #include "spillway/v1/resources.pb.h"
 
@@ -48,9 +49,7 @@ class YoungBudgets {
               std::vector<Missed>& missed);
 
   std::vector<Young> young_;
-  // By one name that the scope asks for, so that an event meets only those it may belong to.
-  std::unordered_map<std::string, std::vector<size_t>> by_name_;
-  std::vector<size_t> nameless_;
+  ScopeIndex scopes_;  // of young_
   // By the batch at hand: budget id, and what was outstanding.
   std::vector<std::pair<std::string, std::pair<const std::string, Nanos>>> taken_;
 };
