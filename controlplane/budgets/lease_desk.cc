@@ -134,7 +134,8 @@ std::vector<BusMessage> LeaseDesk::Rep::Waiting() {
   return taken;
 }
 
-// The subject is what the sender's credentials allow: nobody asks in another's name.
+// The subject is what the sender's credentials allow: with a user for each instance on the bus
+// (deploy/nats.conf) nobody asks in another's name.
 std::optional<v1::LeaseRequest> LeaseDesk::Rep::Read(const BusMessage& message) {
   v1::LeaseRequest request;
   const bool good = request.ParseFromString(message.payload) &&

@@ -87,7 +87,7 @@ void LeaseKeeper::Rep::OnRoster(KnownHolder& holder, std::string_view instance) 
     holder.heard_ms = TimeMs();
     Touch(holder);
   }
-  if (!instance.empty() && holder.row.instance != instance) {
+  if (holder.row.instance.empty() && !instance.empty()) {
     holder.row.instance = instance;
     Touch(holder);
   }

@@ -63,7 +63,7 @@ class LeaseKeeper {
   enum class RequestOutcome : uint8_t {
     kAnswered,
     kHigherEpoch,  // this control plane is no longer the one: nothing was done; exit
-    kInvalid,      // no holder id, or figures that cannot be: nothing was done
+    kInvalid,      // no holder id, or another instance's: nothing was done
   };
   // Puts the holder on the roster, takes its figures, grants, and always answers.
   RequestOutcome OnRequest(const v1::LeaseRequest& request);

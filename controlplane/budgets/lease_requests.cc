@@ -31,6 +31,9 @@ LeaseKeeper::RequestOutcome LeaseKeeper::OnRequest(const v1::LeaseRequest& reque
     return RequestOutcome::kInvalid;
   }
   KnownHolder& holder = rep.HolderOf(request.holder());
+  // Its id is no secret: nobody else may give back what it holds.
+  if (!holder.row.instance.empty() && holder.row.instance != request.instance())
+    return RequestOutcome::kInvalid;
   rep.OnRoster(holder, request.instance());
   holder.heard_ms = rep.TimeMs();
   const bool newest = request.number() >= holder.last_number;

@@ -206,7 +206,8 @@ void LedgerConsumer::Rep::Decode(const std::vector<BusMessage>& fetched) {
   for (const BusMessage& message : fetched) {
     pending_position.seq = std::max(pending_position.seq, message.stream_seq);
     v1::UsageRun run;
-    // The subject is what the sender's credentials allow: nobody reports in another's name.
+    // The subject is what the sender's credentials allow: with a user for each instance on the bus
+    // (deploy/nats.conf) nobody reports in another's name.
     if (run.ParseFromString(message.payload) &&
         message.subject == subjects::Usage(run.instance())) {
       pending.push_back(std::move(run));

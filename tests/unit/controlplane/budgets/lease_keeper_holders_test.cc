@@ -36,6 +36,16 @@ TEST_CASE("a tombstoned or closed holder is told so and granted nothing; its mon
   }
 }
 
+TEST_CASE("what a holder has is given back by its own instance only") {
+  KeeperBench bench;
+  bench.Send(Ask("h1").With("b", {}).Waits({{"b", 300}}));
+  v1::LeaseRequest forged = Ask("h1").With("b", {.g = 300, .r = 300}).request;
+  forged.set_instance("dp-captured");
+  CHECK(bench.keeper.OnRequest(forged) == LeaseKeeper::RequestOutcome::kInvalid);
+  CHECK(bench.Exposure("b") == 300);
+  CHECK(bench.holders.at("h1").instance == "dp-h1");
+}
+
 TEST_CASE("closed without naming an account") {
   KeeperBench bench({Terms("b", 1'000), Terms("c", 1'000)});
   bench.Send(Ask("h1").With("b", {}).With("c", {}).Waits({{"b", 300}}).Waits({{"c", 300}}));
