@@ -24,7 +24,7 @@ class GatewayCheck : public FieldCheck {
  public:
   using FieldCheck::FieldCheck;
 
-  void Check(const v1::Provider& provider);
+  void Check(const v1::Provider& provider, bool as_written);
   void Check(const v1::Model& model);
   void Check(const v1::Route& route);
   void Check(const v1::Organization& organization) { Name("name", organization.name()); }
@@ -40,11 +40,11 @@ class GatewayCheck : public FieldCheck {
   void KeySecrets(const v1::Key& key);
 };
 
-void GatewayCheck::Check(const v1::Provider& provider) {
+void GatewayCheck::Check(const v1::Provider& provider, bool as_written) {
   Name("name", provider.name());
   if (provider.dialect() != v1::DIALECT_OPENAI)
     Refuse("dialect", "", "is required: this version knows openai");
-  BaseUrlOf(provider);
+  if (!as_written || !provider.base_url().contains("${")) BaseUrlOf(provider);
   Tls(provider);
   Credentials(provider);
   Timeout("timeouts.connect", provider.timeouts().connect_ms());
@@ -62,7 +62,7 @@ void GatewayCheck::BaseUrlOf(const v1::Provider& provider) {
 void GatewayCheck::Tls(const v1::Provider& provider) {
   const v1::TlsOptions& tls = provider.tls();
   if (tls.ca_file().empty() && tls.server_name().empty()) return;
-  if (!provider.base_url().starts_with("https://"))
+  if (!provider.base_url().starts_with("https://") && !provider.base_url().starts_with("${"))
     Refuse("tls", "", "needs a base_url that begins with https://");
   Text("tls.ca_file", tls.ca_file(), 4096);
   if (tls.server_name().empty()) return;
@@ -163,13 +163,13 @@ void GatewayCheck::KeySecrets(const v1::Key& key) {
 
 }  // namespace
 
-void CheckFields(const std::vector<v1::Resource>& resources, Findings& findings) {
+void CheckFields(const std::vector<v1::Resource>& resources, bool as_written, Findings& findings) {
   for (size_t i = 0; i < resources.size(); ++i) {
     const v1::Resource& resource = resources[i];
     GatewayCheck check(i, findings);
     switch (resource.kind_case()) {
       case v1::Resource::kProvider:
-        check.Check(resource.provider());
+        check.Check(resource.provider(), as_written);
         break;
       case v1::Resource::kModel:
         check.Check(resource.model());

@@ -31,8 +31,8 @@ class Findings {
   std::vector<Finding> found_;
 };
 
-// The passes. Each looks at one thing in every resource.
-void CheckFields(const std::vector<v1::Resource>& resources, Findings& findings);
+// The passes. Each looks at one thing in every resource. `as_written`: as in ValidateOptions.
+void CheckFields(const std::vector<v1::Resource>& resources, bool as_written, Findings& findings);
 // `keys_elsewhere`: keys are not among the resources, so none is missed.
 void CheckReferences(const std::vector<v1::Resource>& resources, bool keys_elsewhere,
                      Findings& findings);

@@ -35,7 +35,7 @@ std::vector<v1::Violation> Findings::Sorted() && {
 Validation Validate(std::vector<v1::Resource> resources, const ValidateOptions& options) {
   Validation validation;
   Findings findings(resources);
-  CheckFields(resources, findings);
+  CheckFields(resources, options.as_written, findings);
   CheckReferences(resources, options.keys_elsewhere, findings);
   CheckFallbackCycles(resources, findings);
   CheckDowngradeCycles(resources, findings);
@@ -44,14 +44,14 @@ Validation Validate(std::vector<v1::Resource> resources, const ValidateOptions& 
   return validation;
 }
 
-Validation ValidateLoaded(Unvalidated config) {
+Validation ValidateLoaded(Unvalidated config, const ValidateOptions& options) {
   std::unordered_map<std::string, std::string> places;
   const std::vector<std::string> written = std::move(config.places);
   ResolvePrices(config.resources);
   std::vector<std::string> labels;
   labels.reserve(written.size());
   for (const v1::Resource& resource : config.resources) labels.push_back(LabelOf(resource));
-  Validation validation = Validate(std::move(config.resources));
+  Validation validation = Validate(std::move(config.resources), options);
   if (validation.ok()) return validation;
   for (size_t i = 0; i < std::min(labels.size(), written.size()); ++i)
     places.try_emplace(std::move(labels[i]), written[i]);

@@ -34,11 +34,13 @@ struct Validation {
 struct ValidateOptions {
   // Keys are kept apart: scopes that name one are not checked against it.
   bool keys_elsewhere = false;
+  // As files have them, before ${...} is replaced: a base_url that holds one is not judged.
+  bool as_written = false;
 };
 Validation Validate(std::vector<v1::Resource> resources, const ValidateOptions& options = {});
 // The same for what was just read, after its prices are resolved (prices.h): each violation also
 // names its place ("... (gateway.yaml:12)").
-Validation ValidateLoaded(Unvalidated config);
+Validation ValidateLoaded(Unvalidated config, const ValidateOptions& options = {});
 
 // One line a violation: "model/gpt-5 price.input = -1: must be 0 or more".
 std::string Describe(const v1::Violation& violation);

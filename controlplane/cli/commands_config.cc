@@ -84,8 +84,12 @@ Answer<int> ReportValidity(Session& session, size_t resources,
 }
 
 Answer<int> ValidateOnServer(Session& session, const FileArguments& arguments) {
-  SW_TRY(const config::LoadResult loaded,
-         ReadConfiguration(session, arguments.paths, Secrets::kReferences));
+  // The control plane never sees a reference in a base_url: those are replaced here where they can.
+  SW_TRY(config::LoadResult loaded,
+         ReadConfiguration(session, arguments.paths, Secrets::kResolved));
+  if (!loaded.violations.empty()) {
+    SW_TRY(loaded, ReadConfiguration(session, arguments.paths, Secrets::kReferences));
+  }
   if (!loaded.violations.empty()) {
     return ReportValidity(session, loaded.config.resources.size(), loaded.violations, {});
   }
@@ -104,7 +108,8 @@ Answer<int> ValidateFiles(Session& session, const FileArguments& arguments) {
   const size_t resources = loaded.config.resources.size();
   const Places places = PlacesOf(loaded.config);
   std::vector<v1::Violation> violations = std::move(loaded.violations);
-  config::Validation checked = config::ValidateLoaded(std::move(loaded.config));
+  config::Validation checked =
+      config::ValidateLoaded(std::move(loaded.config), {.as_written = true});
   std::ranges::move(checked.violations, std::back_inserter(violations));
   return ReportValidity(session, resources, violations, places);
 }

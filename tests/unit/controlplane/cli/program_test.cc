@@ -145,6 +145,17 @@ TEST_CASE("validate reads standard input, offline, and names every line") {
   CHECK_FALSE(deep.out.contains("(stdin:2)"));
 }
 
+TEST_CASE("the sample is valid as it is written, whatever this machine's environment") {
+  const Run sample = RunWith({"validate", "-f", SPILLWAY_SAMPLES "quickstart.yaml"});
+  INFO(sample.out << sample.err);
+  CHECK(sample.exit == kOk);
+  const Run bad = RunWith({"validate", "-f", "-"},
+                          "providers:\n  - {name: p, dialect: openai, base_url: 'ftp://h/v1', "
+                          "credentials: [{name: main, api_key: '${env:K}'}]}\n");
+  CHECK(bad.exit == kFailed);
+  CHECK(bad.out.contains("base_url"));
+}
+
 TEST_CASE("completion scripts hold every command and flag") {
   GlobalFlags flags;
   const Command root = RootCommand(flags);
