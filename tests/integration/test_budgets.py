@@ -200,6 +200,33 @@ class Budgets(unittest.TestCase):
             self.assertLessEqual(spent, fits * CALL_NANOS + bound)
             self.assertIn((429, "budget_exceeded"), answers)
 
+    def test_a_restart_in_an_outage_goes_by_each_budgets_policy(self):
+        fits = 20
+        guard = f"{{name: guard, scope: {{model: plain}}, limit_usd: {usd(fits)}, window: day, open_unheard: true, on_overrun: cap}}"
+        promise = f"{{name: promise, scope: {{model: cheap}}, limit_usd: {usd(fits)}, window: day, on_overrun: cap}}"
+        with BudgetCluster([guard, promise], data_planes=1) as cluster:
+            self.assertEqual([cluster.ask(model=model).status for model in ("plain", "cheap")], [200, 200])
+            saved = lambda: cluster.metric("spillway_snapshot_disk_revision", cluster.ports["dp0-ops"])
+            wait_until(lambda: saved() >= 2, "the configuration to be on disk")
+            for process in (cluster.control, cluster.nats, cluster.data["dp0"]):
+                process.kill()
+            cluster.start_data("dp0")
+            cluster.wait_ready()
+            wait_until(lambda: cluster.metric("spillway_lease_contact", cluster.ports["dp0-ops"]) == 0, "the outage to be seen")
+            # It has heard of no account: the whole limit, and no more, where the budget says so; else nothing.
+            answers = [cluster.ask(model="plain") for _ in range(fits + 5)]
+            self.assertEqual([answer.status for answer in answers], [200] * fits + [429] * 5)
+            refused = cluster.ask(model="cheap")
+            self.assertEqual((refused.status, refused.json()["error"]["code"]), (429, "budget_exceeded"))
+            self.assertIn("control plane", refused.json()["error"]["message"])
+            cluster.start_nats()
+            cluster.start_control()
+            wait_until(lambda: cluster.ask(model="cheap").status == 200, "contact to be back")
+            _, served = cluster.spent_at_provider()
+            rows = cluster.wait_ledger(served)
+            self.assertEqual(len(rows), served)
+            self.assertEqual(cluster.shown("guard")["status"]["settled_nanos"], (fits + 1) * CALL_NANOS)
+
     def test_money_of_a_killed_data_plane_comes_back_with_it(self):
         fits = 300
         budget = (f"{{name: hard, scope: {{team: support}}, limit_usd: {usd(fits)}, window: day, "
