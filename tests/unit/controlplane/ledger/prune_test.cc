@@ -99,7 +99,8 @@ TEST_CASE("deletions dated in the future end now") {
   ledger::AppendInt64(future, kTestHourMs + 275 * kDay);
   WriteBatch wrong;
   wrong.Put(Table::kMeta, ledger::kPrunedKey, future);
-  REQUIRE(bench.opened.store->Write(std::move(wrong)));
+  const auto written = bench.opened.store->Write(std::move(wrong));
+  REQUIRE(written);
   bench.Reopen();
   CHECK_FALSE(bench.TellsTagsSince(kTestHourMs));
   CHECK(bench.Prune() == 0);
@@ -117,7 +118,8 @@ TEST_CASE("more events than a batch has room for go in one turn") {
     old.Put(Table::kLedgerEvents, ledger::EventKey(kTestHourMs - kDay + i, std::string(16, 'x'), i),
             "");
   }
-  REQUIRE(bench.opened.store->Write(std::move(old)));
+  const auto written = bench.opened.store->Write(std::move(old));
+  REQUIRE(written);
   CHECK(*bench.opened.ledger->Prune(kTestHourMs + 90 * kDay) == kEvents);
   CHECK(bench.events() == 1);
   CHECK(*bench.opened.ledger->Prune(kTestHourMs + 90 * kDay) == 0);

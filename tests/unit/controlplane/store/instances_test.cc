@@ -73,7 +73,8 @@ TEST_CASE("on a full roster the one gone for the longest makes room") {
     instance.set_retired(i == 8);
     full.Put(Table::kInstances, instance.instance(), instance.SerializeAsString());
   }
-  REQUIRE(fixture.store->Write(std::move(full)));
+  const auto filled = fixture.store->Write(std::move(full));
+  REQUIRE(filled);
   fixture.instances = Instances::Open(*fixture.store).value();
   const bool reopened = GENERATE(true, false);
   for (const std::string left : {"dp-7", "dp-8", "dp-9"}) {
