@@ -20,7 +20,7 @@ void Require(bool condition) {
 // A copy of exactly its size: reading behind it is an error that the sanitizer sees.
 struct ExactCopy {
   explicit ExactCopy(std::string_view text) : bytes(new char[text.size()]), size(text.size()) {
-    std::copy(text.begin(), text.end(), bytes.get());
+    std::ranges::copy(text, bytes.get());
   }
   std::string_view view() const { return {bytes.get(), size}; }
   std::unique_ptr<char[]> bytes;
@@ -28,7 +28,7 @@ struct ExactCopy {
 };
 
 size_t NextCut(size_t at, uint8_t seed) {
-  const size_t mix = (at * 2654435761U) ^ (seed * 40503U);
+  const size_t mix = (at * 2654435761U) ^ (size_t{seed} * 40503U);
   return seed % 4 == 0 ? 1 : 1 + mix % (seed % 4 == 1 ? 3 : 61);
 }
 

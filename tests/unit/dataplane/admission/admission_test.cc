@@ -50,8 +50,10 @@ SnapshotPtr Sample() {
   AddKey("mixed", {"both", "chat"}, {"small"}, resources);
   AddKey("model-behind-route", {}, {"both"}, resources);
   std::vector<v1::Entry> entries;
+  entries.reserve(resources.size());
   for (const v1::Resource& resource : resources) entries.push_back(config::ToEntry(resource));
   std::vector<EntryView> views;
+  views.reserve(entries.size());
   for (const v1::Entry& entry : entries)
     views.push_back({.kind = entry.kind(), .name = entry.name(), .bytes = entry.bytes()});
   return Build(views, v1::Position(), {.secrets = {}, .limits = {}, .compute_digest = true})

@@ -28,6 +28,7 @@ SnapshotPtr KeysOf(const std::vector<v1::Key>& keys) {
     entries.push_back(config::ToEntry(resource));
   }
   std::vector<EntryView> views;
+  views.reserve(entries.size());
   for (const v1::Entry& entry : entries)
     views.push_back({.kind = entry.kind(), .name = entry.name(), .bytes = entry.bytes()});
   return Build(views, v1::Position(), {.secrets = {}, .limits = {}, .compute_digest = true})

@@ -71,7 +71,7 @@ TEST_CASE("an aggregate charges the accounts of its own ends, however many there
   for (const v1::Aggregate& row : DrainOf(counts)) {
     Nanos charged = 0;
     for (const v1::AccountCharge& charge : row.accounts()) charged += charge.charged();
-    CHECK(charged == 30 * row.ended_started_size());
+    CHECK(charged == Nanos{30} * row.ended_started_size());
   }
   CHECK(counts.empty());
 }

@@ -163,7 +163,8 @@ TEST_CASE("an open attempt is found after a kill though its segment was freed lo
       journal.MarkCommitted(journal.incarnation(), journal.stats().records, {});
       journal.RunOnce();
       if (round == 5) std::move(*ends_late).Finish(SampleOutcome());
-      if (round == 3 || round == 7) OutgrowAndForget(journal, clock, open_seq, 100 * round);
+      if (round == 3 || round == 7)
+        OutgrowAndForget(journal, clock, open_seq, int64_t{100} * round);
     }
     REQUIRE(journal.Read(journal.incarnation(), 1, INT64_MAX, 1)->front().seq > 800);
   }

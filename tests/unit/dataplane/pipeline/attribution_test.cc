@@ -109,7 +109,7 @@ TEST_CASE("no request has more than eight tags, and the header's are kept") {
 }
 
 TEST_CASE("a metadata header that is no object is refused") {
-  for (const char* value : {"x", "[1]", "{\"user\":\"a\"", "{\"user\":\"a\",\"user\":\"b\"}"}) {
+  for (const char* value : {"x", "[1]", R"({"user":"a")", R"({"user":"a","user":"b"})"}) {
     DYNAMIC_SECTION(value) {
       Job job = JobOf();
       const Result<void> result = Attribute(HeadWith(value), job, nullptr);

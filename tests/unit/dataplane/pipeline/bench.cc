@@ -112,7 +112,7 @@ std::string FakeClient::Header(const std::string& name) const {
   return headers.substr(begin, headers.find("\r\n", begin) - begin);
 }
 
-Bench::Bench(OnDisconnect policy, PipelineLimits limits, Setup setup)
+Bench::Bench(OnDisconnect policy, PipelineLimits limits, const Setup& setup)
     : budgets({.instance = "test", .holder = "holder", .standalone = setup.standalone}, clock) {
   OpenJournal();
   meter = std::make_unique<Meter>(*journal, clock);
@@ -184,6 +184,7 @@ std::shared_ptr<const Snapshot> Bench::MakeSnapshot(const Setup& setup) {
   AddEntry(v1::KIND_KEY, key, bytes, names);
 
   std::vector<EntryView> entries;
+  entries.reserve(bytes.size());
   for (size_t i = 0; i < bytes.size(); ++i) {
     entries.push_back({.kind = names[i].first, .name = names[i].second, .bytes = bytes[i]});
   }

@@ -96,8 +96,8 @@ class Bench {
       "sk-sw-abcdefghijkl-0123456789012345678901234567890123456789012";
 
   explicit Bench(OnDisconnect policy = OnDisconnect::kCancel, PipelineLimits limits = {},
-                 Setup setup = {});
-  explicit Bench(Setup setup) : Bench(OnDisconnect::kCancel, {}, std::move(setup)) {}
+                 const Setup& setup = {});
+  explicit Bench(const Setup& setup) : Bench(OnDisconnect::kCancel, {}, setup) {}
   ~Bench();
 
   // One request from its head to its end.

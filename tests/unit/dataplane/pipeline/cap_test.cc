@@ -100,8 +100,8 @@ TEST_CASE("cap: what two calls at once are told, both can pay for") {
 
 // 400 bytes of text look like 100 tokens.
 TEST_CASE("cap: a stream that broke off is never estimated above what its provider was told") {
-  const std::string piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" +
-                            std::string(400, 'x') + "\"}}]}\n\n";
+  const std::string piece =
+      R"(data: {"choices":[{"index":0,"delta":{"content":")" + std::string(400, 'x') + "\"}}]}\n\n";
   const Nanos limit = InputBound() + 60 * 2'000;
   for (const std::string& more : {std::string(), std::string(R"(,"max_tokens":50)")}) {
     DYNAMIC_SECTION("the client says \"" << more << '"') {
@@ -126,8 +126,8 @@ TEST_CASE("cap: a stream that broke off is never estimated above what its provid
 
 // Two events of 400 bytes look like 200 tokens.
 TEST_CASE("what a provider is told bounds each choice: an estimate may come to that of all") {
-  const std::string piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" +
-                            std::string(400, 'x') + "\"}}]}\n\n";
+  const std::string piece =
+      R"(data: {"choices":[{"index":0,"delta":{"content":")" + std::string(400, 'x') + "\"}}]}\n\n";
   struct Row {
     const char* name;
     Nanos limit;
@@ -168,8 +168,8 @@ TEST_CASE("finish: nothing is spliced, and what a call costs beyond is charged a
 }
 
 TEST_CASE("finish: a stream that outgrows its reservation reserves more as it runs") {
-  const std::string piece = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" +
-                            std::string(400, 'x') + "\"}}]}\n\n";
+  const std::string piece =
+      R"(data: {"choices":[{"index":0,"delta":{"content":")" + std::string(400, 'x') + "\"}}]}\n\n";
   const std::string end =
       "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
       "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3000}}\n\n"

@@ -56,6 +56,7 @@ TEST_CASE("the bound holds when every thread brings names of one team") {
   DistinctNames names(clock, 1'000);
   std::atomic<int64_t> admitted = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 1'000; ++i) {

@@ -71,7 +71,8 @@ TEST_CASE("a client that asked for usage gets it") {
 TEST_CASE("a stream in single bytes arrives whole") {
   Bench bench;
   std::string chunks;
-  for (const char c : Event("one") + kStop + kUsage + kDone) chunks += Chunk(std::string(1, c));
+  for (const std::string& event : {Event("one"), kStop, kUsage, kDone})
+    for (const char c : event) chunks += Chunk(std::string(1, c));
   Steps steps = {Send(StreamHead())};
   for (size_t at = 0; at < chunks.size(); at += 3) steps.push_back(Send(chunks.substr(at, 3)));
   steps.push_back(Send(kLastChunk));
@@ -154,7 +155,7 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
        v1::USAGE_SOURCE_ESTIMATED,
        2},
       {"U10 cut inside an event",
-       {Send(Chunk("data: {\"choices\":[{\"del")), CloseIt()},
+       {Send(Chunk(R"(data: {"choices":[{"del)")), CloseIt()},
        0,
        false,
        "upstream_truncated",
@@ -234,7 +235,7 @@ TEST_CASE("however a stream ends, it is billed, and never looks finished when it
        v1::USAGE_SOURCE_PROVIDER,
        7},
       {"U18 one endless event",
-       {Send(Chunk("data: {\"a\":\"" + std::string(2'000'000, 'x')))},
+       {Send(Chunk(R"(data: {"a":")" + std::string(2'000'000, 'x')))},
        0,
        false,
        "upstream_invalid",
@@ -363,7 +364,8 @@ TEST_CASE("U20 with policy drain a stream is read to its end, within limits") {
       Bench bench(OnDisconnect::kDrain, row.limits);
       Steps steps = {Send(StreamHead() + Chunk(Event("one"))), Hold(), Send(Chunk(Event("two")))};
       if (row.source == v1::USAGE_SOURCE_PROVIDER) {
-        steps.push_back(Send(Chunk(kStop + kUsage + kDone) + kLastChunk));
+        for (const std::string& event : {kStop, kUsage, kDone}) steps.push_back(Send(Chunk(event)));
+        steps.push_back(Send(kLastChunk));
       } else {
         steps.push_back(PeerClose());
       }
@@ -393,7 +395,6 @@ TEST_CASE("U20 with policy drain a stream is read to its end, within limits") {
 }
 
 TEST_CASE("P12 a client that leaves at any write is always billed") {
-  const std::string whole = Event("a") + Event("b") + Event("c") + kStop + kUsage + kDone;
   for (int write = 1; write <= 6; ++write) {
     DYNAMIC_SECTION("write " << write) {
       Bench bench;

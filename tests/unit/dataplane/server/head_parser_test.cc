@@ -121,7 +121,7 @@ TEST_CASE("views of a head point into the last buffer, and into a copy after mov
   REQUIRE(FeedInSteps(parser, text, 5, buffer) == State::kDone);
   const std::string copy(buffer, 0, parser.head_bytes());
   parser.MoveTo(copy);
-  std::fill(buffer.begin(), buffer.end(), '#');
+  std::ranges::fill(buffer, '#');
   CHECK(parser.head().query == "x=1");
   CHECK(parser.head().Find("authorization") == "Bearer k");
   CHECK(parser.head().expect_continue);
