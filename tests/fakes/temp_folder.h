@@ -13,7 +13,7 @@
 
 namespace spillway {
 
-// A folder of its own for one test; gone with it.
+// A folder of its own for one test; gone with it. (mkdtemp replaces the six X.)
 class TempFolder {
  public:
   TempFolder() : path_((std::filesystem::temp_directory_path() / "spillway-XXXXXX").string()) {

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,6 +19,7 @@
 #include "dataplane/snapshot/compression.h"
 #include "dataplane/snapshot/lineage.h"
 #include "dataplane/snapshot/proof.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway {
 namespace {
@@ -41,12 +41,12 @@ SnapshotLimits Limits() {
 // A key pair of its own and a base snapshot with one of everything.
 class Fixture {
  public:
-  Fixture() : folder_(MakeFolder()) {
-    signer_ = Signer::FromFile(folder_ + "/sign", true).value();
-    reader_ =
-        std::make_unique<ProofReader>(Verifier::FromFile(folder_ + "/sign.pub").value(), Limits());
-    seal_key_ = SealKey::FromFile(folder_ + "/seal", true).value();
-    std::filesystem::remove_all(folder_);
+  Fixture() {
+    const TempFolder folder;
+    signer_ = Signer::FromFile(folder.Path("sign"), true).value();
+    reader_ = std::make_unique<ProofReader>(Verifier::FromFile(folder.Path("sign.pub")).value(),
+                                            Limits());
+    seal_key_ = SealKey::FromFile(folder.Path("seal"), true).value();
     options_ = {.secrets = {.seal_key = &*seal_key_, .plaintext = true}, .limits = Limits()};
     BuildBase();
   }
@@ -71,13 +71,6 @@ class Fixture {
   }
 
  private:
-  static std::string MakeFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "spillway-fuzz-XXXXXX").string();
-    Require(::mkdtemp(pattern.data()) != nullptr, "no folder");
-    return pattern;
-  }
-
   static v1::Position PositionOf(const StateDigest& digest, int64_t revision) {
     v1::Position position;
     position.set_cluster_id("fuzz");
@@ -234,7 +227,6 @@ class Fixture {
     (void)reader_->ReadDelta(bytes);
   }
 
-  std::string folder_;
   Signer signer_;
   std::unique_ptr<ProofReader> reader_;
   std::optional<SealKey> seal_key_;

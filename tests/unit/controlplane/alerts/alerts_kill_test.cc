@@ -38,19 +38,23 @@ AccountSpend HalfSpent(const ManualClock& clock) {
           .frozen = false};
 }
 
+auto OpenAlerts(Store& store, const Clock& clock, FakeSinks& sinks, Poster& poster) {
+  return Alerts::Open({.store = store,
+                       .clock = clock,
+                       .sinks = sinks,
+                       .poster = poster,
+                       .accounts = {},
+                       .window_ms = [&clock] { return clock.WallMs(); }},
+                      {});
+}
+
 [[noreturn]] void DieDelivering(const std::string& path, int fd) {
   auto store = Store::Open({.path = path});
   if (!store) _exit(1);
   ManualClock clock;
   FakeSinks sinks;
   DyingPoster poster(fd);
-  auto alerts = Alerts::Open({.store = **store,
-                              .clock = clock,
-                              .sinks = sinks,
-                              .poster = poster,
-                              .accounts = {},
-                              .window_ms = [&clock] { return clock.WallMs(); }},
-                             {});
+  auto alerts = OpenAlerts(**store, clock, sinks, poster);
   if (!alerts) _exit(2);
   (*alerts)->Note(HalfSpent(clock));
   (*alerts)->Turn();
@@ -81,13 +85,7 @@ TEST_CASE("an alert that was decided survives kill -9 before its delivery was ke
   ManualClock clock;
   FakeSinks sinks;
   FakePoster poster;
-  auto alerts = Alerts::Open({.store = **store,
-                              .clock = clock,
-                              .sinks = sinks,
-                              .poster = poster,
-                              .accounts = {},
-                              .window_ms = [&clock] { return clock.WallMs(); }},
-                             {});
+  auto alerts = OpenAlerts(**store, clock, sinks, poster);
   REQUIRE(alerts.has_value());
   for (int i = 0; i < 3; ++i) {
     (*alerts)->Note(HalfSpent(clock));

@@ -1,11 +1,8 @@
 #include "controlplane/cli/program.h"
 
-#include <unistd.h>
-
 #include <catch2/catch_all.hpp>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <sstream>
@@ -15,6 +12,7 @@
 #include "common/clock.h"
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/completion.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace spillway::cli {
 namespace {
@@ -192,9 +190,8 @@ TEST_CASE("the bash script completes words, flags and choices") {
                                          {"spillway alerts te", "test"},
                                          {"spillway tokens create --role ed", "editor"},
                                          {"spillway keys nonsense-", ""}}));
-  std::string path = (std::filesystem::temp_directory_path() / "spillway-completion-XXXXXX");
-  const int file = ::mkstemp(path.data());
-  REQUIRE(file >= 0);
+  const TempFolder folder;
+  const std::string path = folder.Path("completion.sh");
   std::ofstream(path) << RunWith({"completion", "bash"}).out << "\nCOMP_WORDS=(" << row.line
                       << ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_spillway\n"
                       << "echo \"${COMPREPLY[*]}\"\n";
@@ -203,8 +200,6 @@ TEST_CASE("the bash script completes words, flags and choices") {
   std::string reply(4096, '\0');
   reply.resize(::fread(reply.data(), 1, reply.size(), shell));
   CHECK(::pclose(shell) == 0);
-  ::close(file);
-  std::filesystem::remove(path);
   INFO(row.line);
   CHECK(reply == std::string(row.want) + "\n");
 }
