@@ -126,10 +126,10 @@ void Journal::Rep::Follow() {
                          return true;
                        }));
   if (!totals) return;
+  v1::UsageRecord record;  // one for all: parsing into it again costs no allocation
   for (const IncarnationLog& log : book.Heads()) {
     failed(follower.Read(log.incarnation, totals->IncludedUpto(log.incarnation) + 1, log.last_seq,
                          [&](const Frame& frame) {
-                           v1::UsageRecord record;
                            if (record.ParseFromArray(frame.record.data(),
                                                      static_cast<int>(frame.record.size())))
                              totals->Add(log.incarnation, record);

@@ -8,11 +8,31 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "common/durable_file.h"
 
 namespace spillway {
+namespace {
+
+constexpr size_t kPage = 4096;
+// One call populates its whole range before it gives the processor away (29 ms for 8 MiB,
+// measured), and a request thread may be waiting for it: 64 KiB take 0.2 ms. In steps with a yield
+// between them, the p99 added at half of a core's rate fell from 60 ms to 3 ms (lane L4).
+constexpr size_t kPopulateStep = size_t{64} * 1024;
+
+// Older kernels do not know the advice: then the first write of a page takes its fault.
+void PopulateForWrite(char* begin, const char* end) {
+  while (begin < end) {
+    const size_t step = std::min(kPopulateStep, static_cast<size_t>(end - begin));
+    static_cast<void>(madvise(begin, step, MADV_POPULATE_WRITE));
+    begin += step;
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace
 
 Result<FileView> FileView::Open(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -64,8 +84,7 @@ Result<std::shared_ptr<WritableSegment>> WritableSegment::Create(std::string pat
   }
   segment->data_ = static_cast<char*>(at);
   segment->size_ = bytes;
-  // Older kernels do not know the advice: then the first write of a page takes its fault.
-  static_cast<void>(madvise(at, bytes, MADV_POPULATE_WRITE));
+  PopulateForWrite(segment->data_, segment->data_ + bytes);
   const std::string header = SegmentHeader(incarnation, created_ms);
   std::memcpy(segment->data_, header.data(), header.size());
   return segment;
@@ -77,10 +96,9 @@ WritableSegment::~WritableSegment() {
 }
 
 void WritableSegment::Prefault(size_t from, size_t bytes) const {
-  constexpr size_t kPage = 4096;
   const size_t begin = from & ~(kPage - 1);
   const size_t end = std::min(size_, (from + bytes + kPage - 1) & ~(kPage - 1));
-  if (begin < end) static_cast<void>(madvise(data_ + begin, end - begin, MADV_POPULATE_WRITE));
+  PopulateForWrite(data_ + begin, data_ + end);
 }
 
 Result<void> WritableSegment::Sync() const {
