@@ -28,7 +28,6 @@ constexpr std::array kTable = {
     Row{ErrorCode::kKeyExpired, {"key_expired", 401, kInvalid}},
     Row{ErrorCode::kKeyRevoked, {"key_revoked", 401, kInvalid}},
     Row{ErrorCode::kModelNotFound, {"model_not_found", 404, kInvalid}},
-    Row{ErrorCode::kModelNotAllowed, {"model_not_allowed", 403, kInvalid}},
     Row{ErrorCode::kNotFound, {"not_found", 404, kInvalid}},
     Row{ErrorCode::kMethodNotAllowed, {"method_not_allowed", 405, kInvalid}},
     Row{ErrorCode::kRequestTimeout, {"request_timeout", 408, kInvalid}},

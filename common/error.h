@@ -20,7 +20,6 @@ enum class ErrorCode : uint8_t {
   kKeyExpired,           // 401
   kKeyRevoked,           // 401
   kModelNotFound,        // 404: unknown, or not for this key
-  kModelNotAllowed,      // 403
   kNotFound,             // 404: no such path
   kMethodNotAllowed,     // 405
   kRequestTimeout,       // 408: the request did not arrive in time
@@ -67,6 +66,7 @@ struct Error {
   int http_status = 0;         // overrides the table (kUpstreamError); 0: the table's
   int64_t retry_after_ms = 0;  // 0: nothing known
   std::string budget = {};     // kBudgetExceeded: the one that refuses, by name
+  bool transient = false;      // kBudgetExceeded: the same call may pass a moment later
 
   int HttpStatus() const { return http_status != 0 ? http_status : InfoOf(code).http_status; }
   // "context: message", for adding the place on the way up.

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <format>
+#include <ranges>
 #include <tuple>
 
 namespace spillway {
@@ -30,6 +31,15 @@ std::string_view OwnName(std::string_view flag) {
   return WithoutDashes(flag.substr(0, flag.find(',')));
 }
 
+// The variable of a flag: its own name's, unless only that of another name is set.
+std::string VariableOf(std::string_view flag) {
+  for (const auto name : std::views::split(flag, ',')) {
+    std::string variable = EnvironmentName(WithoutDashes(std::string_view(name)));
+    if (!Environment(variable.c_str()).value_or("").empty()) return variable;
+  }
+  return EnvironmentName(OwnName(flag));
+}
+
 // Messages are one line: some of the library's end with a list.
 std::string OneLine(std::string text) {
   while (text.ends_with('\n')) text.pop_back();
@@ -48,7 +58,7 @@ struct Settings::Rep {
   std::string program;
 
   CLI::Option* Name(CLI::Option* option, std::string_view flag) {
-    return option->envname(EnvironmentName(OwnName(flag)));
+    return option->envname(VariableOf(flag));
   }
   static std::string Dashed(std::string_view flag) {
     return "--" + std::string(WithoutDashes(flag));

@@ -13,8 +13,9 @@ namespace spillway {
 
 // The command line of the servers. Every flag --some-name has an environment variable
 // SPILLWAY_SOME_NAME and shows its default in --help; "some-name,--other" accepts another name for
-// a text or number. The only file that reads the environment is settings.cc. (CLI11 stays behind
-// this header: it costs 5 s a translation unit.)
+// a text or number, and that name's variable when the first one's is not set. The only file that
+// reads the environment is settings.cc. (CLI11 stays behind this header: it costs 5 s a translation
+// unit.)
 class Settings {
  public:
   Settings(std::string program, std::string description);

@@ -53,9 +53,9 @@ void AddData(Settings& settings, ControlPlaneOptions& options) {
   settings.Add("backup-dir", options.backup_dir,
                "where backups go (default DATA-DIR/backups; another disk is better)");
   settings.AddDuration("backup-every", options.backup_every_ms,
-                       "makes backups by itself; usage is then freed only behind them. 0s: only "
+                       "makes backups by itself; usage is then freed only behind them. 0ms: only "
                        "when asked");
-  settings.Add("backups-kept", options.backups_kept, "of those made by itself, the newest so many");
+  settings.Add("backups-kept", options.backups_kept, "how many automatic backups are kept");
   settings.Add("usage-retention-days", options.usage_retention_days,
                "how long single usage events are kept; totals stay");
   settings.AddBytes("store-bytes-max", options.store_bytes_max, "cap of the store; 0: none");
@@ -66,7 +66,7 @@ void AddNats(Settings& settings, ControlPlaneOptions& options, Raw& raw) {
   settings.Add("nats-user", options.nats.user, "user name");
   settings.Add("nats-password-file", raw.nats_password_file, "file with its password");
   settings.Add("nats-credentials,--nats-creds", options.nats.credentials_file,
-               "credentials file (JWT), instead");
+               "credentials file (JWT and seed) instead of user and password");
   settings.Add("nats-tls-ca", options.nats.tls_ca_file, "trusted CA, PEM; turns TLS on");
   settings.Add("nats-tls-cert", options.nats.tls_cert_file, "client certificate chain, PEM");
   settings.Add("nats-tls-key", options.nats.tls_key_file, "its private key, PEM");

@@ -56,7 +56,7 @@ void AddConfigFlags(Settings& settings, DataPlaneOptions& options) {
   settings.Add("--nats-user", options.nats_user, "user at the bus");
   settings.Add("--nats-password-file", options.nats_password_file,
                "file with that user's password");
-  settings.Add("--nats-creds,--nats-credentials", options.nats_credentials_file,
+  settings.Add("--nats-credentials,--nats-creds", options.nats_credentials_file,
                "credentials file (JWT and seed) instead of user and password");
   settings.Add("--nats-tls-ca", options.nats_tls_ca_file, "CA file for TLS to the bus");
   settings.Add("--nats-tls-cert", options.nats_tls_cert_file, "client certificate for the bus");
@@ -86,8 +86,8 @@ void AddLimitFlags(Settings& settings, DataPlaneOptions& options, RawOptions& ra
   settings.Add("--connections-max", server.connections_max,
                "client connections; more are refused with 503");
   settings.Add("--connections-per-address", server.connections_per_address,
-               "the same of one client address (IPv6: of a /64); more are closed; 0: no limit, for "
-               "proxies in front are one address");
+               "connections of one client address (IPv6: of a /64); more are closed; 0: no limit, "
+               "for proxies in front are one address");
   settings.AddBytes(
       "--memory-max", server.memory_bytes_max,
       "resident memory above which new requests are refused, by default four fifths of what the "

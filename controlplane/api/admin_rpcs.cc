@@ -53,11 +53,45 @@ v1::Violations Fitting(const std::vector<v1::Violation>& all) {
   return some;
 }
 
+// The name that a call is about; empty: it names nothing. Never a value: that may be a secret.
+template <typename Request>
+std::string ObjectOf([[maybe_unused]] const Request& request) {
+  if constexpr (requires { request.instance(); }) {
+    return request.instance();
+  } else if constexpr (requires { request.name(); }) {
+    return request.name();
+  } else if constexpr (requires { request.key().name(); }) {
+    return request.key().name();
+  } else if constexpr (requires { request.provider(); }) {
+    return request.provider();
+  } else if constexpr (requires { request.sink(); }) {
+    return request.sink();
+  } else {
+    return "";
+  }
+}
+
 // What changes something: who, what, how it ended. Resources have their own audit in the
 // revisions; tokens, backups and retirements have this line only.
-void LogCall(const Caller& caller, std::string_view method, std::string_view outcome) {
+template <typename Request>
+void LogCall(const Caller& caller, std::string_view method, const Request& request, bool done) {
   if (RoleFor(method) == v1::ROLE_VIEWER) return;
-  log::Info("admin call", {{"method", method}, {"author", caller.name}, {"outcome", outcome}});
+  std::string object = ObjectOf(request);
+  // A name that nobody knows may be a secret, given in its place.
+  if (!done && object.starts_with("sk-")) object = "sk-...";
+  const std::string_view outcome = done ? "ok" : "refused";
+  if constexpr (requires { request.free_leases(); }) {
+    log::Info("admin call", {{"method", method},
+                             {"author", caller.name},
+                             {"object", std::move(object)},
+                             {"free_leases", request.free_leases() ? "true" : "false"},
+                             {"outcome", outcome}});
+  } else {
+    log::Info("admin call", {{"method", method},
+                             {"author", caller.name},
+                             {"object", std::move(object)},
+                             {"outcome", outcome}});
+  }
 }
 
 // A call without a good token, or without the role for it. Of guesses at tokens one line a second.
@@ -113,16 +147,16 @@ Outcome<Caller> AdminRpcs::Admit(const grpc::ServerContext& context,
   return caller;
 }
 
-template <typename Response, typename Call>
+template <typename Request, typename Response, typename Call>
 grpc::Status AdminRpcs::Serve(grpc::ServerContext* context, std::string_view method,
-                              Response* response, Call&& call) const {
+                              const Request& request, Response* response, Call&& call) const {
   const Outcome<Caller> caller = Admit(*context, method);
   if (!caller) {
     LogDenied(method, *context, caller.error());
     return StatusOf(caller.error(), method, *context);
   }
   auto outcome = std::forward<Call>(call)(*caller);
-  LogCall(*caller, method, outcome ? "ok" : "refused");
+  LogCall(*caller, method, request, outcome.has_value());
   if (!outcome) return StatusOf(Refusal(std::move(outcome).error()), method, *context);
   *response = *std::move(outcome);
   return grpc::Status::OK;
@@ -131,8 +165,8 @@ grpc::Status AdminRpcs::Serve(grpc::ServerContext* context, std::string_view met
 #define SW_RPC(Method, Request, Response, Answer)                                          \
   grpc::Status AdminRpcs::Method(grpc::ServerContext* context, const v1::Request* request, \
                                  v1::Response* response) {                                 \
-    return Serve(context, #Method, response, [&](const Caller& caller) {                   \
-      (void)caller, (void)request;                                                         \
+    return Serve(context, #Method, *request, response, [&](const Caller& caller) {         \
+      (void)caller;                                                                        \
       return Answer;                                                                       \
     });                                                                                    \
   }

@@ -65,9 +65,9 @@ class AdminRpcs final : public v1::AdminService::Service {
 
  private:
   Outcome<Caller> Admit(const grpc::ServerContext& context, std::string_view method) const;
-  template <typename Response, typename Call>
-  grpc::Status Serve(grpc::ServerContext* context, std::string_view method, Response* response,
-                     Call&& call) const;
+  template <typename Request, typename Response, typename Call>
+  grpc::Status Serve(grpc::ServerContext* context, std::string_view method, const Request& request,
+                     Response* response, Call&& call) const;
 
   ConfigWriter writer_;
   ConfigService config_;

@@ -45,7 +45,7 @@ class LeaseBook {
  public:
   struct Options {
     LeaseKeeperOptions keeper;
-    bool restored = false;  // the store is a backup's: Begin shuts the gate of protocol §6
+    bool restored = false;  // the store is a backup's: Begin shuts the gate of running windows
   };
   // `budgets`: every one that is configured; those never counted (Counted) are left out.
   static Result<std::unique_ptr<LeaseBook>> Open(Store& store, const Clock& clock,

@@ -28,10 +28,10 @@ struct LeaseDeskOptions {
   bool threaded = true;        // false: tests call RunOnce themselves
 };
 
-// Answers lease requests (protocol §6): takes them from spillway.lease.*, lets the keeper decide,
-// writes what changed for all that wait in one synced batch, and only then publishes the signed
-// grants and recalls. Own thread; grants nothing before Begin. Owned by main; destroyed before what
-// its parts refer to.
+// Answers lease requests (proto/spillway/v1/lease.proto): takes them from spillway.lease.*, lets
+// the keeper decide, writes what changed for all that wait in one synced batch, and only then
+// publishes the signed grants and recalls. Own thread; grants nothing before Begin. Owned by main;
+// destroyed before what its parts refer to.
 class LeaseDesk {
  public:
   // Of the usage stream, for the gate after a restore.

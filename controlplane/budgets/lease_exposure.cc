@@ -160,8 +160,8 @@ NanosSum LeaseKeeper::Rep::RollingSum(const LeasePool& pool, int64_t bucket_s) c
   return sum;
 }
 
-// Rolling (protocol §6): the buckets of the last N hours, and on top what holders still have
-// outstanding of older ones, since a call that was admitted then may yet be charged.
+// Rolling: the buckets of the last N hours, and on top what holders still have outstanding of older
+// ones, since a call that was admitted then may yet be charged.
 Nanos LeaseKeeper::Rep::RollingExposure(const LeasePool& pool) const {
   const int64_t bucket = CurrentStart(*pool.budget);
   if (pool.rolling_stale || bucket != pool.rolling_bucket_s) {

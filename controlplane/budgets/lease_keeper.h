@@ -25,8 +25,9 @@ struct LeaseKeeperOptions {
   int waiting_per_request_max = 512;
 };
 
-// The control plane's end of the leases (protocol §6): who holds what of which budget. A pure state
-// machine over accounts in memory: no clock, no thread, no bus, no disk. Not thread-safe.
+// The control plane's end of the leases (docs/adr/0002-budgets-by-lease.md): who holds what of
+// which budget. A pure state machine over accounts in memory: no clock, no thread, no bus, no disk.
+// Not thread-safe.
 //
 // Everything that changes gathers in effects; the caller takes them after one message or many,
 // writes the rows in one synced batch and sends the messages after it. When the write fails, the

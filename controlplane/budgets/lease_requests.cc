@@ -1,4 +1,4 @@
-// ON LeaseReq (protocol §6): figures by maximum, then grants to those that wait, then stock.
+// A lease request: figures by maximum, then grants to those that wait, then stock.
 #include <algorithm>
 #include <utility>
 
@@ -263,7 +263,7 @@ void LeaseKeeper::Rep::Recall(const Serving& serving) {
   if (recall.accounts_size() > 0) effects.recalls.push_back(std::move(recall));
 }
 
-// The limit fell below what is out (protocol §6, rule 8): everybody gives back what is idle.
+// The limit fell below what is out: everybody gives back what is idle.
 void LeaseKeeper::Rep::RecallExcess(KnownBudget& budget) {
   const bool rolling = budget.terms.window == WindowKind::kRolling;
   const int64_t current_s = CurrentStart(budget);

@@ -1,4 +1,4 @@
-// RESTORE (protocol §6): the gate, and what is dropped when nobody asks for it any more.
+// Behind a restore: the gate, and what is dropped when nobody asks for it any more.
 #include <algorithm>
 #include <utility>
 

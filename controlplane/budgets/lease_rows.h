@@ -40,7 +40,7 @@ struct LeaseAccountRow {
   Nanos reported = 0;                         // p, the holder's own cumulative charge
   std::optional<Nanos> final = std::nullopt;  // set when the holder closed
 
-  // What this holder may have spent, or may still spend (protocol §6, x).
+  // What this holder may have spent, or may still spend.
   Nanos Exposure() const;
 };
 

@@ -10,6 +10,18 @@ constexpr Nanos kTermMax = Nanos{1} << 52;
 
 Nanos Term(Nanos value) { return std::clamp<Nanos>(value, 0, kTermMax); }
 
+std::string WhyOpen(bool unheard, int64_t data_planes) {
+  const std::string heard =
+      "data planes that are cut off spend up to the remainder they last heard "
+      "(on_partition: open)";
+  if (!unheard) return heard;
+  return heard +
+         ", or the whole limit when they never heard of the account, as after a start "
+         "(open_unheard: true): counted is one start of each of " +
+         std::to_string(data_planes) +
+         " data planes, every further start in the same outage adds another limit";
+}
+
 }  // namespace
 
 OvershootBound BoundOf(const v1::Budget& budget, const LeaseAccountFigures& account,
@@ -21,27 +33,30 @@ OvershootBound BoundOf(const v1::Budget& budget, const LeaseAccountFigures& acco
   Nanos overrun = 0;
   Nanos heard = 0;
   int64_t holders = 0;
+  int64_t live = 0;
   for (const LeaseHolderFigures& holder : account.holders) {
     if (holder.state == LeaseHolderFigures::State::kClosed) continue;
     ++holders;
+    if (holder.state == LeaseHolderFigures::State::kLive) ++live;
     const LeaseBook::Hint hint = hint_of(holder.holder);
     overrun += Term(hint.overrun);
     // One that was answered by an earlier process may have heard of anything up to the limit.
     heard +=
         hint.remainder == LeaseBook::Hint::kUnheard ? limit : std::min(Term(hint.remainder), limit);
   }
-  if (budget.open_unheard()) heard += std::max<int64_t>(0, fleet_size - holders) * limit;
+  // One that is silent is not counted on, and may start again all the same.
+  const int64_t data_planes = std::max(fleet_size, holders);
+  if (budget.open_unheard())
+    heard += (std::max<int64_t>(0, fleet_size - live) + data_planes) * limit;
   OvershootBound bound;
   if (!capped) bound.nanos += overrun;
   if (open) bound.nanos += std::max<Nanos>(0, heard - Term(account.remainder));
   const std::string calls =
       capped ? "calls cannot cost more than they reserved"
              : "calls in flight may cost more than they reserved (on_overrun: finish)";
-  const std::string cut_off =
-      open ? "data planes that are cut off spend up to the remainder they last heard "
-             "(on_partition: open)"
-           : "data planes spend what they hold and no more";
-  bound.why = calls + "; " + cut_off;
+  bound.why = calls + "; " +
+              (open ? WhyOpen(budget.open_unheard(), data_planes)
+                    : "data planes spend what they hold and no more");
   return bound;
 }
 

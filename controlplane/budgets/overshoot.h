@@ -9,8 +9,8 @@
 
 namespace spillway {
 
-// By how much real spend may end above the limit of one account, with what is in flight now
-// (protocol §6, Bound).
+// By how much real spend may end above the limit of one account, with what is in flight now. With
+// `open_unheard` only as long as no data plane starts twice in one outage.
 struct OvershootBound {
   Nanos nanos = 0;
   std::string why;  // one line

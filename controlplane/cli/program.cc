@@ -14,7 +14,7 @@ std::vector<Flag> GlobalFlagsOf(GlobalFlags& flags) {
   ConnectionFlags& c = flags.connection;
   return {{"-o,--output",
            "FORMAT",
-           "table, json or yaml, and csv for spend (default table)",
+           "table, json or yaml; csv for spend and spend chargeback (default table)",
            &flags.format,
            {"table", "json", "yaml", "csv"}},
           {"--admin", "ADDRESS",

@@ -16,7 +16,7 @@
 
 namespace spillway {
 
-// The fencing number (protocol §2): "<counter> <nonce>" on spillway.control.epoch, claimed by
+// The fencing number: "<counter> <nonce>" on spillway.control.epoch, claimed by
 // compare-and-set, above any number seen in the store, on NATS or from a data plane, and stored
 // before it is used. Until it is claimed the write gate is held. Thread-safe.
 class Epoch {

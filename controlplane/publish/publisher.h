@@ -22,12 +22,12 @@ enum class RestoreChoice : uint8_t {
   kDiscard,  // go on from the store's state, as a new revision above NATS'
 };
 
-// Publishes committed revisions (protocol §4), on its own thread: claims the epoch, keeps the
-// streams, sends a signed delta per revision and the Latest pointer behind it, a full snapshot
-// every 256 revisions or when the deltas since weigh more than a quarter of it, and purges what
-// lies before the previous full. What a Latest names is complete: it is always written last. After
-// a crash or an outage it goes on from the Latest it finds on NATS; a wiped stream is made anew and
-// everything published again.
+// Publishes committed revisions (proto/spillway/v1/snapshot.proto), on its own thread: claims the
+// epoch, keeps the streams, sends a signed delta per revision and the Latest pointer behind it, a
+// full snapshot every 256 revisions or when the deltas since weigh more than a quarter of it, and
+// purges what lies before the previous full. What a Latest names is complete: it is always written
+// last. After a crash or an outage it goes on from the Latest it finds on NATS; a wiped stream is
+// made anew and everything published again.
 //
 // A revision that has no delta of its own (too large for one message, adopted, discarded) is
 // announced, after its Latest, by a Delta without entries whose base is the revision itself: nobody

@@ -157,7 +157,7 @@ Nanos Budgets::Rep::Affordable(const Attempt& attempt, const Reservation::State&
   Nanos most = attempt.ask.upper_bound;
   for (size_t i = 0; i < state.needs.size(); ++i) {
     if (!state.needs[i].enforce) continue;
-    const AccountFigures figures = state.holder->FigureOf(state.needs[i].account, now_ns);
+    const AccountFigures figures = state.holder->FigureOf(state.needs[i].account);
     Nanos has = figures.free();
     if (contact ? with_remainder : GoesOn(*attempt.matches[i].budget))
       has += std::max<Nanos>(figures.remainder, 0);
@@ -213,7 +213,7 @@ Result<Admitted> Budgets::Rep::Admit(const Attempt& attempt, int64_t now_ns,
   if (!state->holder->InContact(now_ns)) ++admitted_open;
   for (size_t i = 0; i < state->needs.size(); ++i) {
     if (state->needs[i].enforce || !out.budget.empty()) continue;
-    const AccountFigures figures = state->holder->FigureOf(state->needs[i].account, now_ns);
+    const AccountFigures figures = state->holder->FigureOf(state->needs[i].account);
     const bool used_up =
         figures.heard && figures.free() + std::max<Nanos>(figures.remainder, 0) < 0;
     if (used_up) out.budget = attempt.matches[i].budget->name;
@@ -224,26 +224,25 @@ Result<Admitted> Budgets::Rep::Admit(const Attempt& attempt, int64_t now_ns,
 }
 
 // It is known that nobody has enough for that need.
-bool Budgets::Rep::KnownShort(const Reservation::State& state, size_t at, int64_t now_ns) const {
-  const AccountFigures figures = state.holder->FigureOf(state.needs[at].account, now_ns);
+bool Budgets::Rep::KnownShort(const Reservation::State& state, size_t at) const {
+  const AccountFigures figures = state.holder->FigureOf(state.needs[at].account);
   return figures.heard && !figures.closed &&
          figures.free() + std::max<Nanos>(figures.remainder, 0) < state.amount;
 }
 
 // Which budget a refusal speaks of. All or none: one that is used up keeps money from the others,
 // too, so that the first one that lacks some need not be the one that has no more.
-size_t Budgets::Rep::Blamed(const ReserveResult& result, const Reservation::State& state,
-                            int64_t now_ns) const {
+size_t Budgets::Rep::Blamed(const ReserveResult& result, const Reservation::State& state) const {
   const auto first = static_cast<size_t>(std::max(result.need, 0));
-  if (result.reason != ReserveReason::kExhausted || KnownShort(state, first, now_ns)) return first;
+  if (result.reason != ReserveReason::kExhausted || KnownShort(state, first)) return first;
   for (size_t i = 0; i < state.needs.size(); ++i)
-    if (state.needs[i].enforce && KnownShort(state, i, now_ns)) return i;
+    if (state.needs[i].enforce && KnownShort(state, i)) return i;
   return first;
 }
 
 Result<Admitted> Budgets::Rep::Refuse(const Attempt& attempt, const ReserveResult& result,
                                       const Reservation::State& state, int64_t now_ns) {
-  const size_t at = Blamed(result, state, now_ns);
+  const size_t at = Blamed(result, state);
   const BudgetMatch& match = attempt.matches[at];
   const BudgetSpec& spec = *match.budget;
   const std::string_view subject = SubjectOf(match);
@@ -264,7 +263,7 @@ Result<Admitted> Budgets::Rep::Refuse(const Attempt& attempt, const ReserveResul
     return std::unexpected(BudgetUnconfirmed(spec, subject, true));
   }
   const bool never_fits = result.reason == ReserveReason::kNeverFits;
-  if (!never_fits && !KnownShort(state, at, now_ns)) {
+  if (!never_fits && !KnownShort(state, at)) {
     ++refused[kNoAnswer];
     return std::unexpected(BudgetUnconfirmed(spec, subject, false));
   }

@@ -104,7 +104,7 @@ std::vector<v1::Closed> Budgets::Closing() const {
     if (holder->calls() > 0) return {};
     v1::Closed& end = closed.emplace_back();
     if (holder->id() != rep_->options.holder) end.set_holder(holder->id());
-    for (const AccountFigures& figures : holder->Figures(rep_->clock.MonotonicNs())) {
+    for (const AccountFigures& figures : holder->Figures()) {
       if (figures.granted == 0 && figures.charged == 0) continue;
       v1::AccountCharge& charge = *end.add_accounts();
       charge.mutable_account()->set_budget_id(figures.key.budget_id);

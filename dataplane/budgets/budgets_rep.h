@@ -86,8 +86,8 @@ struct Budgets::Rep {
   ReserveResult Reserve(const Attempt& attempt, int64_t now_ns, Reservation::State& state);
   Result<Admitted> Admit(const Attempt& attempt, int64_t now_ns,
                          std::unique_ptr<Reservation::State> state);
-  bool KnownShort(const Reservation::State& state, size_t at, int64_t now_ns) const;
-  size_t Blamed(const ReserveResult& result, const Reservation::State& state, int64_t now_ns) const;
+  bool KnownShort(const Reservation::State& state, size_t at) const;
+  size_t Blamed(const ReserveResult& result, const Reservation::State& state) const;
   Result<Admitted> Refuse(const Attempt& attempt, const ReserveResult& result,
                           const Reservation::State& state, int64_t now_ns);
   void SetAmount(const Attempt& attempt, Nanos amount, Reservation::State& state) const;

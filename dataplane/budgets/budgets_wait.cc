@@ -72,7 +72,7 @@ std::optional<Result<Admitted>> Budgets::Rep::BeginWait(Waiter& waiter) {
   waiter.id = next_waiter++;
   waiter.begun_ns = now_ns;
   waiters.emplace(waiter.id, &waiter);
-  waiter.state->holder->Wait(waiter.id, waiter.state->needs, now_ns);
+  waiter.state->holder->Wait(waiter.id, waiter.state->needs);
   return std::nullopt;
 }
 
@@ -176,7 +176,7 @@ bool Budgets::Rep::SettleForLess(Waiter& waiter, int64_t now_ns) {
   if (state.holder->Cancel(waiter.id, now_ns)) {
     SetAmount(*waiter.attempt, most, state);
     if (!state.holder->Reserve(state.needs, now_ns).admitted()) {
-      state.holder->Wait(waiter.id, state.needs, now_ns);
+      state.holder->Wait(waiter.id, state.needs);
       return true;
     }
   }
@@ -200,7 +200,7 @@ void Budgets::Rep::WaitAnew(const std::vector<uint64_t>& ids, int64_t now_ns) {
       waiter.served = true;
       waiter.wake();
     } else {
-      waiter.state->holder->Wait(id, waiter.state->needs, now_ns);
+      waiter.state->holder->Wait(id, waiter.state->needs);
     }
   }
 }

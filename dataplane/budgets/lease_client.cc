@@ -286,7 +286,7 @@ Result<void> LeaseClient::Rep::TakeRecall(const std::string& payload) {
     return Fail(ErrorCode::kCorrupt, "a recall cannot be read");
   SW_CHECK(CheckEpoch(recall.epoch()));
   budgets.WithHolders([&](LeaseHolders& holders) {
-    holders.OnRecall(recall, clock.MonotonicNs());
+    holders.OnRecall(recall);
     return true;
   });
   return {};
@@ -335,7 +335,7 @@ void LeaseClient::Rep::CompactLog() {
   std::map<std::string, std::set<std::string>> live;
   budgets.WithHolders([&](LeaseHolders& holders) {
     for (const LeaseHolder* holder : holders.All())
-      for (const AccountFigures& figures : holder->Figures(0))
+      for (const AccountFigures& figures : holder->Figures())
         live[NameOf(*holder)].insert(AccountOf(figures.key).SerializeAsString());
     return true;
   });
@@ -440,7 +440,7 @@ void LeaseClient::Goodbye() {
   const std::lock_guard lock(rep_->round);
   rep_->TakeMessages();
   rep_->budgets.WithHolders([&](LeaseHolders& holders) {
-    for (LeaseHolder* holder : holders.All()) holder->ReturnAll(rep_->clock.MonotonicNs());
+    for (LeaseHolder* holder : holders.All()) holder->ReturnAll();
     return true;
   });
   rep_->RecordLevels();

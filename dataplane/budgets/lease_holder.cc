@@ -127,9 +127,9 @@ ReserveResult Refuse(ReserveReason reason) {
   return {.outcome = ReserveOutcome::kRefused, .reason = reason};
 }
 
-// OPEN (protocol §6): out of contact, spend up to the last heard remainder beyond g; heard nothing:
-// the whole limit only if the budget says so. `free` may be negative: that was spent beyond
-// already.
+// Out of contact, by on_partition. `open` spends up to the last heard remainder beyond what was
+// granted; heard nothing: the whole limit only if the budget says so. `free` may be negative: that
+// was spent beyond already.
 ReserveResult CheckCutOff(const LeaseAccount& account, Nanos free, Nanos nanos) {
   const AccountPolicy& policy = account.policy;
   if (policy.on_partition == v1::ON_PARTITION_CLOSED) return Refuse(ReserveReason::kCutOff);
@@ -275,7 +275,7 @@ void LeaseHolder::Correct(AccountHandle account, Nanos delta) {
 
 // --- Those that wait.
 
-void LeaseHolder::Wait(uint64_t waiter, std::span<const Need> needs, int64_t /*now_ns*/) {
+void LeaseHolder::Wait(uint64_t waiter, std::span<const Need> needs) {
   for (const Need& need : needs) {
     if (LeaseAccount* account = rep_->At(need.account)) account->wanted += need.nanos;
   }

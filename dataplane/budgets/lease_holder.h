@@ -35,9 +35,9 @@ struct AccountLevel {
   Nanos returned = 0;
 };
 
-// The data plane's end of the leases (protocol §6) under one holder id. A pure state machine: no
-// clock, no thread, no bus; times come in as monotonic nanoseconds. Not thread-safe; owned by
-// LeaseHolders. Reserve, Extend, Settle and Void neither allocate nor hash.
+// The data plane's end of the leases (docs/adr/0002-budgets-by-lease.md) under one holder id. A
+// pure state machine: no clock, no thread, no bus; times come in as monotonic nanoseconds. Not
+// thread-safe; owned by LeaseHolders. Reserve, Extend, Settle and Void neither allocate nor hash.
 //
 // Money is spent in two steps: a grant raises the level that was heard, and only what Recorded()
 // confirms can be reserved. A return likewise: gone at once here, told to the control plane when
@@ -72,7 +72,7 @@ class LeaseHolder {
   void Correct(AccountHandle account, Nanos delta);
 
   // After kShort. `waiter` is the caller's, unique. Holds nothing while it waits.
-  void Wait(uint64_t waiter, std::span<const Need> needs, int64_t now_ns);
+  void Wait(uint64_t waiter, std::span<const Need> needs);
   // Those whose needs are reserved now, in the order in which they were served.
   std::vector<uint64_t> TakeServed();
   // The end of a wait: a last try out of turn; then it is forgotten. Admitted when it was served.
@@ -107,11 +107,11 @@ class LeaseHolder {
   GrantOutcome OnGrant(const v1::LeaseGrant& grant, int64_t now_ns);
   // Gives back what is neither reserved nor charged in those accounts; also what somebody here
   // waits for, since holding one budget while waiting for another starves both.
-  void OnRecall(const v1::Recall& recall, int64_t now_ns);
+  void OnRecall(const v1::Recall& recall);
   // Once a second or so: gives back what is idle, in excess or of a window that is over; forgets,
   // while in contact, windows that were over for long.
   void Tick(int64_t now_ns, int64_t window_time_ms);
-  void ReturnAll(int64_t now_ns);  // before a drain or under a tombstone
+  void ReturnAll();  // before a drain or under a tombstone
 
   // Levels that changed since the last take. When all of a take are on disk: Recorded(ticket);
   // tickets are confirmed in order, a later one confirms those before it.
@@ -133,8 +133,8 @@ class LeaseHolder {
   size_t account_count() const;
   // What each account it still knows was charged, for v1::Closed; final only when calls() is 0.
   std::vector<v1::AccountCharge> Closing() const;
-  std::vector<AccountFigures> Figures(int64_t now_ns) const;
-  AccountFigures FigureOf(AccountHandle handle, int64_t now_ns) const;
+  std::vector<AccountFigures> Figures() const;
+  AccountFigures FigureOf(AccountHandle handle) const;
 
   struct Rep;  // dataplane/budgets/lease_holder_rep.h: the holder's own
 

@@ -224,7 +224,7 @@ void LeaseHolder::Rep::SettleAnswers(int64_t now_ns) {
     if (waiter.answer_here && waiter.answered_ns < 0) waiter.answered_ns = now_ns;
 }
 
-void LeaseHolder::OnRecall(const v1::Recall& recall, int64_t /*now_ns*/) {
+void LeaseHolder::OnRecall(const v1::Recall& recall) {
   if (recall.epoch() < rep_->epoch || recall.holder() == rep_->id) return;
   for (const v1::Account& named : recall.accounts()) {
     LeaseAccount* account = rep_->Find(ViewOf(named));
@@ -301,7 +301,7 @@ void LeaseHolder::Rep::Upkeep(LeaseAccount& account, int64_t now_ns) {
   }
 }
 
-void LeaseHolder::ReturnAll(int64_t /*now_ns*/) {
+void LeaseHolder::ReturnAll() {
   for (LeaseAccount& account : rep_->accounts) {
     if (account.live && account.Free() > 0) rep_->GiveBack(account, account.Free());
   }
@@ -350,12 +350,12 @@ AccountFigures LeaseHolder::Rep::FigureOf(const LeaseAccount& account) const {
   return out;
 }
 
-AccountFigures LeaseHolder::FigureOf(AccountHandle handle, int64_t /*now_ns*/) const {
+AccountFigures LeaseHolder::FigureOf(AccountHandle handle) const {
   const LeaseAccount* account = rep_->At(handle);
   return account == nullptr ? AccountFigures{} : rep_->FigureOf(*account);
 }
 
-std::vector<AccountFigures> LeaseHolder::Figures(int64_t /*now_ns*/) const {
+std::vector<AccountFigures> LeaseHolder::Figures() const {
   std::vector<AccountFigures> out;
   out.reserve(rep_->index.size());
   for (const LeaseAccount& account : rep_->accounts) {

@@ -40,7 +40,7 @@ std::vector<LeaseHolder*> LeaseHolders::All() {
 
 std::vector<uint64_t> LeaseHolders::Replace(std::string holder, int64_t now_ns) {
   std::vector<uint64_t> waiters = current().DropWaiters();
-  current().ReturnAll(now_ns);
+  current().ReturnAll();
   ++replaced_;
   holders_.push_back(std::make_unique<LeaseHolder>(std::move(holder), instance_, options_, now_ns));
   return waiters;
@@ -71,8 +71,8 @@ LeaseHolder::GrantOutcome LeaseHolders::OnGrant(const v1::LeaseGrant& grant, int
   return outcome;
 }
 
-void LeaseHolders::OnRecall(const v1::Recall& recall, int64_t now_ns) {
-  for (const auto& held : holders_) held->OnRecall(recall, now_ns);
+void LeaseHolders::OnRecall(const v1::Recall& recall) {
+  for (const auto& held : holders_) held->OnRecall(recall);
 }
 
 void LeaseHolders::Tick(int64_t now_ns, int64_t wall_ms) {

@@ -52,7 +52,7 @@ class LeaseHolders {
 
   // To the holder it names. Tombstoned is reported only for the current one.
   LeaseHolder::GrantOutcome OnGrant(const v1::LeaseGrant& grant, int64_t now_ns);
-  void OnRecall(const v1::Recall& recall, int64_t now_ns);
+  void OnRecall(const v1::Recall& recall);
   void Tick(int64_t now_ns, int64_t wall_ms);
   int64_t WindowTimeMs(int64_t now_ns, int64_t wall_ms) const {
     return clock_.TimeMs(now_ns, wall_ms);

@@ -86,9 +86,8 @@ LevelLog::~LevelLog() {
 Result<void> LevelLog::Open() {
   fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd_ < 0) return FailFile("cannot open", path_);
-  allocated_ = kBytesAhead;
   // Without space ahead it works, too, as long as the disk lets it.
-  if (posix_fallocate(fd_, 0, kBytesAhead) != 0) allocated_ = 0;
+  static_cast<void>(posix_fallocate(fd_, 0, kBytesAhead));
   if (fsync(fd_) != 0) return FailFile("cannot sync", path_);
   return {};
 }
@@ -131,7 +130,6 @@ Result<void> LevelLog::Compact(const Keep& keep) {
   if (rename(fresh.path_.c_str(), path_.c_str()) != 0) return FailFile("cannot rename to", path_);
   std::swap(fd_, fresh.fd_);
   used_ = fresh.used_;
-  allocated_ = fresh.allocated_;
   compacted_ = used_;
   folder_synced_ = false;
   return SyncFolder();

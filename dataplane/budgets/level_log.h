@@ -51,7 +51,6 @@ class LevelLog {
   std::string boot_id_;
   int fd_ = -1;
   int64_t used_ = 0;
-  int64_t allocated_ = 0;
   int64_t compacted_ = 0;       // bytes after the last Compact
   bool folder_synced_ = false;  // until then a power cut may leave the file without its name
   // (holder, serialised account) -> the last word

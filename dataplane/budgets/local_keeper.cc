@@ -34,12 +34,12 @@ LocalKeeper::LocalKeeper(const std::vector<v1::AccountCharge>& spent) {
 }
 
 Nanos LocalKeeper::OfOthers(const LeaseHolder& holder, const Series& series, int64_t start_s,
-                            int hours, int64_t now_ns) const {
+                            int hours) const {
   Nanos sum = 0;
   for (auto at = series.lower_bound(RollingFrom(start_s, hours));
        at != series.end() && at->first < start_s; ++at) {
     if (holder.Holds(at->second.account)) {
-      const AccountFigures figures = holder.FigureOf(at->second.account, now_ns);
+      const AccountFigures figures = holder.FigureOf(at->second.account);
       sum += figures.charged + figures.reserved;
     } else {
       sum += at->second.spent;
@@ -59,9 +59,9 @@ void LocalKeeper::Fill(LeaseHolder& holder, const BudgetSpec& spec, const std::s
   }
   Nanos want = limit;
   if (spec.window == v1::WINDOW_ROLLING)
-    want -= OfOthers(holder, series, account.window.start_s, spec.rolling_hours, now_ns);
+    want -= OfOthers(holder, series, account.window.start_s, spec.rolling_hours);
   want = std::max<Nanos>(want, 0);
-  AccountFigures figures = holder.FigureOf(account.account, now_ns);
+  AccountFigures figures = holder.FigureOf(account.account);
   if (want < figures.granted - figures.returned && figures.free() > 0) {
     v1::Recall recall;
     recall.set_epoch(kEpoch);
@@ -69,9 +69,9 @@ void LocalKeeper::Fill(LeaseHolder& holder, const BudgetSpec& spec, const std::s
     named.set_budget_id(figures.key.budget_id);
     named.set_subject(figures.key.subject);
     named.set_window_start_s(figures.key.window_start_s);
-    holder.OnRecall(recall, now_ns);
+    holder.OnRecall(recall);
     RecordAll(holder, now_ns);
-    figures = holder.FigureOf(account.account, now_ns);
+    figures = holder.FigureOf(account.account);
   }
   Grant(holder, figures, std::max(figures.granted, figures.returned + want), now_ns);
 }

@@ -33,8 +33,7 @@ class LocalKeeper {
     Nanos spent = 0;        // by earlier processes, until it is
   };
   using Series = std::map<int64_t, Window>;  // by start
-  Nanos OfOthers(const LeaseHolder& holder, const Series& series, int64_t start_s, int hours,
-                 int64_t now_ns) const;
+  Nanos OfOthers(const LeaseHolder& holder, const Series& series, int64_t start_s, int hours) const;
   void Grant(LeaseHolder& holder, const AccountFigures& figures, Nanos level, int64_t now_ns);
   void ForgetWindows(const LeaseHolder& holder, int64_t time_s);
 

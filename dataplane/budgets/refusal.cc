@@ -24,6 +24,13 @@ Error Exceeded(const BudgetSpec& spec, std::string message, int64_t retry_after_
           .budget = spec.name};
 }
 
+// What nobody could say now may be known in a moment.
+Error Unknown(const BudgetSpec& spec, std::string message) {
+  Error error = Exceeded(spec, std::move(message), kRetrySoonMs);
+  error.transient = true;
+  return error;
+}
+
 }  // namespace
 
 Error BudgetExhausted(const BudgetSpec& spec, std::string_view subject, const WindowSpan& window,
@@ -51,13 +58,12 @@ Error BudgetUnconfirmed(const BudgetSpec& spec, std::string_view subject, bool o
   std::string text = Named(spec, subject);
   text += out_of_contact ? " allows no more while this gateway cannot reach its control plane"
                          : " could not be confirmed in time";
-  return Exceeded(spec, std::move(text), kRetrySoonMs);
+  return Unknown(spec, std::move(text));
 }
 
 Error BudgetUnprovable(const BudgetSpec& spec) {
-  return Exceeded(spec,
-                  Named(spec, {}) + " allows no more while this gateway cannot journal its usage",
-                  kRetrySoonMs);
+  return Unknown(spec,
+                 Named(spec, {}) + " allows no more while this gateway cannot journal its usage");
 }
 
 Error TooManyBudgets(size_t budgets) {

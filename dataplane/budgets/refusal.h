@@ -10,7 +10,8 @@
 namespace spillway {
 
 // Why a budget refuses, in words for the client: kBudgetExceeded naming the budget, when it starts
-// anew (RFC 3339) and retry_after_ms. Stateless.
+// anew (RFC 3339) and retry_after_ms. `transient` is
+// set where the next second may undo it.
 
 // Nothing is left, or not enough. `never_fits`: the call alone exceeds the whole limit.
 Error BudgetExhausted(const BudgetSpec& spec, std::string_view subject, const WindowSpan& window,
@@ -18,9 +19,9 @@ Error BudgetExhausted(const BudgetSpec& spec, std::string_view subject, const Wi
 // The kill switch.
 Error BudgetFrozen(const BudgetSpec& spec);
 // Something may be left, but nobody who knows answers: out of contact and the policy allows no
-// more, or no answer within lease_wait.
+// more, or no answer within lease_wait. Transient.
 Error BudgetUnconfirmed(const BudgetSpec& spec, std::string_view subject, bool out_of_contact);
-// Ends of calls cannot be journalled, so that nobody could prove what is spent.
+// Ends of calls cannot be journalled, so that nobody could prove what is spent. Transient.
 Error BudgetUnprovable(const BudgetSpec& spec);
 Error TooManyBudgets(size_t budgets);
 

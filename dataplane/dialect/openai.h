@@ -42,12 +42,13 @@ ProviderError ScanError(std::string_view body);
 class StreamScanner {
  public:
   static constexpr size_t kEventBytesMax = 1 << 20;  // larger ones are broken
-  StreamScanner(Operation operation, bool hide_usage_event);
+  // `secret`: what no error event may repeat; empty: nothing. Must outlive the scanner.
+  StreamScanner(Operation operation, bool hide_usage_event, std::string_view secret = {});
 
   // Appends to `out` what may go to the client now (views into `bytes` and into held bytes; valid
   // until the next call). False: no SSE, or a broken event (too large, wrong UTF-8, neither in
-  // braces nor "[DONE]"; parsed are only those with usage or an error): `out` has what came before
-  // it, and the scanner is of no further use.
+  // braces nor "[DONE]"; parsed are only those with usage or an error), or an error event that is
+  // withheld: `out` has what came before it, and the scanner is of no further use.
   bool Feed(std::string_view bytes, std::vector<std::string_view>& out);
   // The answer's body has ended properly: an event that only lacks its blank line counts as one,
   // and what was held back for it goes out. mid_event() still: it was cut, and stays held.
@@ -56,6 +57,7 @@ class StreamScanner {
   bool done() const { return done_; }              // "[DONE]" was seen
   int64_t finishes() const { return finishes_; }   // each finish_reason that is not null
   bool error_seen() const { return error_seen_; }  // an in-band error event
+  bool withheld() const { return withheld_; }      // one that repeats the secret
   bool mid_event() const { return mid_event_; }    // the last event is not complete
   bool any_event() const { return events_ > 0; }
   const std::optional<TokenUsage>& usage() const { return usage_; }
@@ -74,7 +76,9 @@ class StreamScanner {
   bool OnEvent(std::string_view data, bool& hide);
 
   bool hide_usage_event_;
+  std::string_view secret_;
   bool done_ = false, error_seen_ = false, mid_event_ = false, usage_outdated_ = false;
+  bool withheld_ = false;
   bool started_ = false;       // the first block was seen
   bool at_line_begin_ = true;  // no byte of the current line was seen
   bool in_comment_ = false;    // the current line begins with ':'

@@ -72,8 +72,9 @@ bool BeginsLikeEvents(std::string_view begin) {
 }  // namespace
 
 // The keys that matter are the same in both operations that stream.
-StreamScanner::StreamScanner(Operation /*operation*/, bool hide_usage_event)
-    : hide_usage_event_(hide_usage_event) {}
+StreamScanner::StreamScanner(Operation /*operation*/, bool hide_usage_event,
+                             std::string_view secret)
+    : hide_usage_event_(hide_usage_event), secret_(secret) {}
 
 // Goes on where the last read stopped, also inside a CRLF.
 size_t StreamScanner::FindBlockEnd(std::string_view bytes, size_t from) {
@@ -203,6 +204,8 @@ bool StreamScanner::OnEvent(std::string_view data, bool& hide) {
     usage_outdated_ = false;
   }
   error_seen_ |= answer.is_error;
+  withheld_ |= answer.is_error && !secret_.empty() && data.contains(secret_);
+  if (withheld_) return false;
   hide = hide_usage_event_ && answer.has_usage && answer.choices_empty;
   last_hidden_ = hide;
   return true;

@@ -1,12 +1,9 @@
 // A scanner of our own, because it is faster than a parser that would have to be checked besides.
 // One core of an EPYC virtual machine, -O2, dialect_test "[.benchmark]", chat bodies full of
-// escapes:
-//
-//                                              2 KB     100 KB   100 KB, messages of 20 KB
-//   DecodeRequest (this pass, keys, fields)    0.94 us  21 us    12 us
-//   simdjson On-Demand, every value visited    0.85 us  36 us    34 us   without looking for
-//   duplicates simdjson DOM                               0.79 us  35 us    34 us   without looking
-//   for duplicates
+// escapes, of 2 KB, of 100 KB, and of 100 KB in messages of 20 KB:
+// - DecodeRequest (this pass, keys, fields): 0.94 us, 21 us, 12 us;
+// - simdjson On-Demand, every value visited, no look for duplicates: 0.85 us, 36 us, 34 us;
+// - simdjson DOM, no look for duplicates: 0.79 us, 35 us, 34 us.
 #include "dataplane/dialect/strict_json.h"
 
 #include <simdjson.h>

@@ -106,7 +106,7 @@ class RateLimits {
   Task<LimitOutcome> AdmitOrWait(Loop& loop, std::span<const RateLimitMatch> matches, LimitAsk ask,
                                  LimitWaitOptions options);
 
-  // The state of the tightest of these, for responses that have no ticket.
+  // The tightest of these as they stand; admits nothing.
   LimitStandings Standings(std::span<const RateLimitMatch> matches, int64_t now_ns);
 
   void Collect(MetricsText& text) const;

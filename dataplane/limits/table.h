@@ -73,7 +73,7 @@ class LimitTable {
   void VisitSome(size_t max, int64_t now_ns, const std::function<void(LimitEntry&)>& visit);
   void Hear(std::string_view limit, std::string_view subject, const PeerReport& report,
             int64_t now_ns);
-  // Removes idle entries of a few shards.
+  // Removes the idle entries of one shard, the next in turn.
   void Sweep(int64_t now_ns);
   // Waits until an entry changed so much that peers should hear at once, or Wake; false: the time
   // is over.

@@ -60,7 +60,7 @@ void LimitStandings::AppendHeaders(std::string& headers) const {
 LimitTicket::LimitTicket(LimitTicket&& other) noexcept
     : table_(other.table_),
       count_(std::exchange(other.count_, 0)),
-      went_upstream_(other.went_upstream_),
+      settled_(other.settled_),
       near_(other.near_),
       far_(std::move(other.far_)),
       standings_(other.standings_) {}
@@ -70,7 +70,7 @@ LimitTicket& LimitTicket::operator=(LimitTicket&& other) noexcept {
   Drop();
   table_ = other.table_;
   count_ = std::exchange(other.count_, 0);
-  went_upstream_ = other.went_upstream_;
+  settled_ = other.settled_;
   near_ = other.near_;
   far_ = std::move(other.far_);
   standings_ = other.standings_;
@@ -87,7 +87,7 @@ void LimitTicket::Push(const Hold& hold) {
 }
 
 void LimitTicket::Settle(const LimitAsk& used) {
-  went_upstream_ = true;
+  settled_ = true;
   for (size_t i = 0; i < count_; ++i) {
     Hold& hold = at(i);
     hold.tokens = table_->SetTokens(*hold.entry, hold.tokens, used);
@@ -96,10 +96,10 @@ void LimitTicket::Settle(const LimitAsk& used) {
 
 void LimitTicket::Drop() {
   for (size_t i = 0; i < count_; ++i)
-    table_->Release(*at(i).entry, /*give_back=*/!went_upstream_, at(i).tokens);
+    table_->Release(*at(i).entry, /*give_back=*/!settled_, at(i).tokens);
   count_ = 0;
   far_.clear();
-  went_upstream_ = false;
+  settled_ = false;
 }
 
 }  // namespace spillway

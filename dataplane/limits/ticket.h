@@ -39,9 +39,8 @@ struct LimitStandings {
 std::string ResetText(int64_t ms);
 
 // Proof that rate limits let a request pass, and what it holds of them. Move-only; any thread, one
-// at a time; must not outlive RateLimits. Dropping it frees its concurrency slots; when nothing
-// went upstream it gives back its request and its tokens too, otherwise they stay counted as they
-// are: as reserved, or as settled.
+// at a time; must not outlive RateLimits. Dropping it frees its concurrency slots; one that was
+// never settled gives back its request and its tokens, too.
 class [[nodiscard]] LimitTicket {
  public:
   LimitTicket() = default;  // holds nothing
@@ -49,10 +48,8 @@ class [[nodiscard]] LimitTicket {
   LimitTicket& operator=(LimitTicket&& other) noexcept;
   ~LimitTicket() { Drop(); }
 
-  // A byte of the request may have been sent to a provider: it counts from here on.
-  void WentUpstream() { went_upstream_ = true; }
-  // The tokens that were really used; debt is allowed. Implies WentUpstream. May be repeated: the
-  // last figure holds.
+  // A provider may have had the request: it counts, with the tokens that were really used; debt is
+  // allowed. May be repeated: the last figure holds.
   void Settle(const LimitAsk& used);
   // Ends it now.
   void Drop();
@@ -72,7 +69,7 @@ class [[nodiscard]] LimitTicket {
 
   LimitTable* table_ = nullptr;
   size_t count_ = 0;
-  bool went_upstream_ = false;
+  bool settled_ = false;
   std::array<Hold, 3> near_;  // most requests fall under few limits: no allocation for them
   std::vector<Hold> far_;
   LimitStandings standings_;

@@ -32,6 +32,14 @@ struct OpenAttempt::Rep {
   int64_t started_seq = 0;  // 0: there was no space for it
 };
 
+AttemptCharge ChargeOf(const TokenUsage& usage, v1::UsageSource source, const Price& price,
+                       std::string_view service_tier, Nanos reserved) {
+  if (source == v1::USAGE_SOURCE_NONE) return {};
+  const Nanos cost = CostOf(usage, price, service_tier);
+  return {.cost = cost,
+          .hold = source == v1::USAGE_SOURCE_ESTIMATED ? std::max(cost, reserved) : cost};
+}
+
 OpenAttempt::OpenAttempt(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 OpenAttempt::OpenAttempt(OpenAttempt&&) noexcept = default;
 
@@ -72,13 +80,9 @@ void OpenAttempt::Outgrow(const TokenUsage& covered, Nanos reserved) {
 
 AttemptCharge OpenAttempt::Finish(const AttemptOutcome& outcome) && {
   const std::unique_ptr<Rep> rep = std::move(rep_);
-  const bool estimated = outcome.source == v1::USAGE_SOURCE_ESTIMATED;
-  AttemptCharge charge;
-  if (outcome.source != v1::USAGE_SOURCE_NONE)
-    charge.cost = CostOf(outcome.usage, rep->price, outcome.service_tier);
-  charge.hold = charge.cost;
-  if (estimated && !rep->accounts.empty())
-    charge.hold = std::max(charge.cost, outcome.reserved.value_or(rep->reserved));
+  const Nanos reserved = rep->accounts.empty() ? 0 : outcome.reserved.value_or(rep->reserved);
+  const AttemptCharge charge =
+      ChargeOf(outcome.usage, outcome.source, rep->price, outcome.service_tier, reserved);
   const std::string service_tier = CleanText(outcome.service_tier, kTierBytesMax);
   RecordBuffer record;
   EncodeFinished(rep->clock.WallMs(),
@@ -109,7 +113,7 @@ AttemptCharge OpenAttempt::Finish(const AttemptOutcome& outcome) && {
   rep->journal.CountEnd({.attribution = rep->attribution,
                          .usage = outcome.usage,
                          .cost = charge.cost,
-                         .estimated = estimated,
+                         .estimated = outcome.source == v1::USAGE_SOURCE_ESTIMATED,
                          .request = outcome.winner || outcome.end == v1::END_CLIENT_LEFT,
                          .started_seq = rep->started_seq,
                          .accounts = rep->accounts,

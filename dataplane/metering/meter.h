@@ -55,13 +55,15 @@ struct AttemptOutcome {
   std::optional<Nanos> reserved = {};
 };
 
-// What an attempt came to, as journalled.
+// What an attempt came to: what reports say, and what budgets count (Reservation::Settle).
 struct AttemptCharge {
-  Nanos cost = 0;  // what reports say
-  // What budgets count (Reservation::Settle): the cost; while the truth is not known, so for an
-  // estimate, at least what was reserved.
+  Nanos cost = 0;
   Nanos hold = 0;
 };
+// Budgets count the cost, too; but while the truth is not known, so for an estimate, at least what
+// was `reserved` in them. USAGE_SOURCE_NONE: nothing was consumed, both are 0.
+AttemptCharge ChargeOf(const TokenUsage& usage, v1::UsageSource source, const Price& price,
+                       std::string_view service_tier, Nanos reserved);
 
 // An attempt that was journalled as started. Must be finished; one that is dropped finishes as
 // estimated and cut, so that no path forgets a bill (its reservation, dropped, charges the same).
@@ -73,7 +75,7 @@ class OpenAttempt {
   ~OpenAttempt();
   // Journals that it came to hold more than `started` says, so that a kill bills that much.
   void Outgrow(const TokenUsage& covered, Nanos reserved);
-  // Journals `finished`.
+  // Journals `finished`, with its charge.
   AttemptCharge Finish(const AttemptOutcome& outcome) &&;
 
  private:
@@ -91,7 +93,6 @@ class Meter {
   Result<OpenAttempt> Start(const AttemptInfo& info);
 
  private:
-  friend class OpenAttempt;
   Journal& journal_;
   const Clock& clock_;
 };

@@ -307,7 +307,11 @@ void Shipper::Rep::RetryDue() {
     while (ShipRun* run = lane.Due(clock.MonotonicNs())) {
       const auto records =
           journal.Read(incarnation, run->first_seq, run->last_seq, options.run_bytes_max * 2);
-      const bool whole = records && !records->empty() && records->front().seq == run->first_seq &&
+      if (!records) {
+        lane.Fail(run->id, RetryAt(run->tries));  // too many open files, say: they are still there
+        break;
+      }
+      const bool whole = !records->empty() && records->front().seq == run->first_seq &&
                          records->back().seq == run->last_seq;
       if (!whole) {
         lane.Abandon(run->id);  // committed and freed meanwhile

@@ -81,21 +81,24 @@ Attempt::~Attempt() {
 
 void Attempt::OnFirstToken() { first_token_ns_ = x_.loop.clock->MonotonicNs(); }
 
+std::string_view Attempt::credential() const {
+  const auto& credentials = model().provider->credentials;
+  const auto index = static_cast<size_t>(planned_.credential);
+  return index < credentials.size() ? std::string_view(credentials[index].api_key)
+                                    : std::string_view();
+}
+
 void Attempt::Settle(Ending ending) {
   if (ending_) return;
   duration_us_ = (x_.loop.clock->MonotonicNs() - begun_ns_) / 1'000;
-  const bool estimated = ending.source == v1::USAGE_SOURCE_ESTIMATED;
-  const bool told = ending.source == v1::USAGE_SOURCE_PROVIDER;
-  const Nanos cost = ending.source == v1::USAGE_SOURCE_NONE
-                         ? 0
-                         : CostOf(ending.usage, model().price, ending.service_tier);
   reserved_ = holding_.reservation.amount();
-  // Until somebody knows better, an estimate is worth what was set aside for the worst.
-  std::move(holding_.reservation).Settle(cost, estimated ? std::max(cost, reserved_) : cost);
+  const AttemptCharge charge =
+      ChargeOf(ending.usage, ending.source, model().price, ending.service_tier, reserved_);
+  std::move(holding_.reservation).Settle(charge.cost, charge.hold);
   SettleLimits(ending);
-  if (told) Teach(ending.usage);
+  if (ending.source == v1::USAGE_SOURCE_PROVIDER) Teach(ending.usage);
   AccessRecord& record = x_.record;
-  record.cost += cost;
+  record.cost += charge.cost;
   Add(ending.usage, record.usage);
   record.usage_source = NameOf(ending.source);
   record.end = NameOf(ending.end);

@@ -67,6 +67,8 @@ class Attempt {
 
   const PlannedAttempt& planned() const { return planned_; }
   const ModelSpec& model() const { return *planned_.model; }
+  // The provider's key that goes with it; empty: none.
+  std::string_view credential() const;
   const std::string& id() const { return id_; }
   // Output tokens that the provider was told to make at most, all choices together: no estimate by
   // length goes above.

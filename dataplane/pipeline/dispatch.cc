@@ -34,9 +34,21 @@ openai::Response ScanWhole(openai::Operation operation, std::string_view body) {
   return body.empty() ? openai::Response() : openai::ScanResponse(operation, body);
 }
 
-std::string Said(std::string_view provider, const openai::ProviderError& error) {
-  std::string text = "the provider '" + std::string(provider) + "' reported an error";
-  return error.message.empty() ? text : std::move(text) + ": " + error.message;
+// A provider's error, for its client: in the provider's own words unless these repeat the key that
+// it was given.
+struct Said {
+  std::string text;
+  bool withheld = false;
+};
+
+Said SaidIn(const Attempt& attempt, std::string_view body) {
+  const openai::ProviderError error = openai::ScanError(body);
+  const std::string_view key = attempt.credential();
+  if (!key.empty() && (body.contains(key) || error.message.contains(key)))
+    return {.text = std::string(kErrorWithheld), .withheld = true};
+  std::string text = "the provider '" + attempt.model().provider->name + "' reported an error";
+  if (!error.message.empty()) text += ": " + error.message;
+  return {.text = std::move(text)};
 }
 
 }  // namespace
@@ -56,7 +68,7 @@ Task<Result<void>> Dispatch::Run() {
     const Failed failed = co_await Try(fresh);
     if (!failed) co_return Result<void>{};
     if (watch_.left()) co_return Fail(ErrorCode::kCancelled, "the client left");
-    // A kept connection that the provider had closed: the same again on a new one (promises U19).
+    // A kept connection that the provider had closed: the same again on a new one.
     fresh = !fresh && StaleConnection();
     if (!fresh) ++next;
     if (!MayRetry(*failed) || OutOfTime()) break;
@@ -211,7 +223,7 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
     if (!seen.usage) ending.source = v1::USAGE_SOURCE_NONE;
     ending.end = v1::END_UPSTREAM_ERROR;
     return Spoiled({.code = ErrorCode::kUpstreamError,
-                    .message = Said(attempt.model().provider->name, openai::ScanError(body)),
+                    .message = SaidIn(attempt, body).text,
                     .http_status = 502},
                    ending);
   }
@@ -231,7 +243,8 @@ Dispatch::Failed Dispatch::Judge(std::string_view body) {
 
 Task<Dispatch::Failed> Dispatch::TakeStream() {
   Attempt& attempt = *attempt_;
-  attempt.scanner.emplace(job_.request.operation, !job_.request.include_usage);
+  attempt.scanner.emplace(job_.request.operation, !job_.request.include_usage,
+                          attempt.credential());
   openai::StreamScanner& scanner = *attempt.scanner;
   for (;;) {
     Result<std::string_view> bytes = attempt.call.Next();
@@ -262,10 +275,11 @@ Dispatch::Failed Dispatch::JudgeEvents(std::string_view bytes) {
   Attempt& attempt = *attempt_;
   const bool good = attempt.scanner->Feed(bytes, attempt.pieces);
   if (attempt.scanner->error_seen()) {
+    // Of an event that came in several reads `bytes` has a part.
+    std::string said = attempt.scanner->withheld() ? std::string(kErrorWithheld)
+                                                   : SaidIn(attempt, ErrorLineOf(bytes)).text;
     return Spoiled(
-        {.code = ErrorCode::kUpstreamError,
-         .message = Said(attempt.model().provider->name, openai::ScanError(ErrorLineOf(bytes))),
-         .http_status = 502},
+        {.code = ErrorCode::kUpstreamError, .message = std::move(said), .http_status = 502},
         attempt.Told(v1::END_UPSTREAM_ERROR));
   }
   // A good first event and a broken one behind it: the relay finds the end of the good part.
@@ -285,11 +299,11 @@ Task<Dispatch::Failed> Dispatch::TakeRefusal() {
   const int64_t retry_after_ms = RetryAfterMs(attempt.call.head());
   attempt.call.FirstTokenSeen();
   const Result<std::string_view> read = co_await attempt.call.Collect(kRefusalBytesMax);
-  if (watch_.left())
-    co_return Lost(Error{.code = ErrorCode::kCancelled, .message = "the client left"});
   attempt.body = read ? *read : std::string_view();
   const openai::Response seen = ScanWhole(job_.request.operation, attempt.body);
-  Attempt::Ending ending = Attempt::Free(v1::END_UPSTREAM_ERROR);
+  // A refusal is free, also when its client no longer waits for it.
+  Attempt::Ending ending =
+      Attempt::Free(watch_.left() ? v1::END_CLIENT_LEFT : v1::END_UPSTREAM_ERROR);
   if (seen.usage)
     ending = {.end = ending.end, .source = v1::USAGE_SOURCE_PROVIDER, .usage = *seen.usage};
   attempt.Settle(std::move(ending));
@@ -315,12 +329,12 @@ Task<Dispatch::Failed> Dispatch::TakeRefusal() {
                          "); an operator has to replace it"};
     co_return failure;
   }
+  const Said said = SaidIn(attempt, attempt.body);
   error_ = {.code = status == 429 ? ErrorCode::kUpstreamRateLimited : ErrorCode::kUpstreamError,
-            .message = Said(provider, openai::ScanError(attempt.body)) + " (status " +
-                       std::to_string(status) + ")",
+            .message = said.text + " (status " + std::to_string(status) + ")",
             .http_status = status,
             .retry_after_ms = retry_after_ms};
-  passable_ = seen.is_object;
+  passable_ = seen.is_object && !said.withheld;
   co_return failure;
 }
 

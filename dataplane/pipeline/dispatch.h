@@ -16,6 +16,10 @@
 
 namespace spillway {
 
+// In the place of a provider's own words about an error.
+inline constexpr std::string_view kErrorWithheld =
+    "the provider's error is withheld: it repeats the credential";
+
 // Finds a provider that answers: the attempts of the ticket's course in order, each paid for and
 // journalled before its first byte, until one has an answer worth showing. Nothing has been written
 // to the client by then, so that failing over stays invisible. Lives in the serving coroutine; loop

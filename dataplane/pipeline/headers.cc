@@ -23,15 +23,18 @@ constexpr std::string_view kRateLimitHeaders = "x-ratelimit-";
 // The name under which the client sees a provider's header; empty: not at all.
 std::string_view NameDownstream(std::string_view name) {
   switch (LowerOf(name.front())) {
-    case 'o':
-      return StartsWithIgnoreCase(name, "openai-") ? name : std::string_view();
+    case 'o':  // not openai-organization and openai-project: whose account pays is the operator's
+      return EqualsIgnoreCase(name, "openai-processing-ms") ||
+                     EqualsIgnoreCase(name, "openai-version")
+                 ? name
+                 : std::string_view();
     case 'r':
       return EqualsIgnoreCase(name, "retry-after") || EqualsIgnoreCase(name, "retry-after-ms")
                  ? name
                  : std::string_view();
     case 'x':
       if (EqualsIgnoreCase(name, "x-request-id")) return "x-spillway-upstream-request-id";
-      if (EqualsIgnoreCase(name, "x-should-retry")) return name;
+      if (EqualsIgnoreCase(name, kShouldRetry)) return kShouldRetry;
       return StartsWithIgnoreCase(name, kRateLimitHeaders) ? name : std::string_view();
     default:
       return {};

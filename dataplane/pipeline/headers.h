@@ -24,6 +24,9 @@ struct UpstreamRequestFacts {
 };
 void AppendUpstreamHead(std::string& out, const UpstreamRequestFacts& facts);
 
+// Tells SDKs whether to try again themselves.
+inline constexpr std::string_view kShouldRetry = "x-should-retry";
+
 // The provider's headers that a client may see, each a line. Its request id changes its name; what
 // the writer or the gateway says itself (framing, type, x-request-id) stays away. `own_limits`: so
 // do its x-ratelimit-*, because the gateway shows its own.

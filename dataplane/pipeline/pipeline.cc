@@ -34,9 +34,9 @@ void Describe(const KeySpec& key, AccessRecord& record) {
   record.user = key.user;
 }
 
-// A client's own retry would meet the same refusal: SDKs obey this header.
+// A client's own retry would multiply ours, or meet the same refusal: SDKs obey this header.
 bool IsFinal(const AccessRecord& record, const Error& error) {
-  return record.attempts > 1 || error.code == ErrorCode::kBudgetExceeded;
+  return record.attempts > 1 || (error.code == ErrorCode::kBudgetExceeded && !error.transient);
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ class RateLimits;
 class TelemetryShard;
 class UpstreamPool;
 
-// What happens to the provider's answer when the client has left (promises U20).
+// What happens to the provider's answer when the client has left.
 enum class OnDisconnect : uint8_t {
   kCancel,  // close the upstream connection; bill what was produced
   kDrain,   // read on, within limits, so that the provider's own usage is billed

@@ -1,5 +1,7 @@
 #include "dataplane/pipeline/relay.h"
 
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "dataplane/pipeline/headers.h"
@@ -9,6 +11,9 @@ namespace {
 
 // How long the end of the body may stay away behind [DONE] before its connection is given up.
 constexpr int64_t kLingerMs = 250;
+// Reads (of at most 16 KiB) behind one another before the loop's other requests and timers have
+// their turn: a provider may be faster than the loop.
+constexpr int kReadsInARowMax = 4;
 
 }  // namespace
 
@@ -50,8 +55,8 @@ Task<Result<void>> Relay::SendWhole() {
         head.status == 429 ? ErrorCode::kUpstreamRateLimited : ErrorCode::kUpstreamError;
     record.refusal = InfoOf(code).name;
     // The client's own retries on top of ours would multiply.
-    if (record.attempts > 1 && head.headers.find("x-should-retry") == std::string::npos) {
-      AppendHeader(head.headers, "x-should-retry", "false");
+    if (record.attempts > 1 && head.headers.find(kShouldRetry) == std::string::npos) {
+      AppendHeader(head.headers, kShouldRetry, "false");
     }
   }
   record.response_bytes = static_cast<int64_t>(attempt_.body.size());
@@ -92,6 +97,8 @@ Task<v1::EndReason> Relay::Pump() {
     if (!bytes->empty()) {
       attempt_.broken_events = !scanner.Feed(*bytes, attempt_.pieces);
       if (watch_.left() && Drained(bytes->size())) co_return v1::END_CLIENT_LEFT;
+      if (++reads_ % kReadsInARowMax == 0)
+        co_await boost::asio::post(x_.loop.io, boost::asio::deferred);
       continue;
     }
     if (attempt_.call.ended()) continue;
@@ -140,7 +147,8 @@ Task<Result<void>> Relay::Close(v1::EndReason end) {
     co_return Fail(ErrorCode::kCancelled, "the client left");
   }
   CountPieces();
-  const bool told = attempt_.scanner->error_seen() && !attempt_.broken_events;
+  const bool told =
+      attempt_.scanner->error_seen() && !attempt_.scanner->withheld() && !attempt_.broken_events;
   if (end == v1::END_FINISHED || (end == v1::END_UPSTREAM_ERROR && told)) {
     co_return co_await out_.WriteLast(attempt_.pieces);
   }
@@ -166,6 +174,8 @@ Error Relay::WhatHappened(v1::EndReason end) const {
       return {.code = ErrorCode::kUpstreamTimeout,
               .message = "the provider stopped sending in the middle of its answer"};
     case v1::END_UPSTREAM_ERROR:
+      if (attempt_.scanner->withheld())
+        return {.code = ErrorCode::kUpstreamError, .message = std::string(kErrorWithheld)};
       return {.code = ErrorCode::kUpstreamInvalid,
               .message = "the provider sent an event that cannot be read"};
     default:

@@ -16,7 +16,8 @@ namespace spillway {
 // write, a stream piece by piece as it comes, each write awaited before the next read. However a
 // stream ends, it is billed, and one that was interrupted never looks finished: it ends without
 // [DONE] on a connection that closes, behind an error event of ours; only one that the provider
-// itself ended with an error event ends as the provider ended it. Lives in the serving coroutine.
+// itself ended with an error event (that does not repeat our key) ends as the provider ended it.
+// Lives in the serving coroutine.
 class Relay {
  public:
   Relay(const PipelineServices& services, Exchange& x, ResponseWriter& out, const Job& job,
@@ -45,6 +46,7 @@ class Relay {
   Attempt& attempt_;
   ClientWatch& watch_;
   int64_t drained_bytes_ = 0;
+  int reads_ = 0;
   bool lingering_ = false;  // [DONE] is here; only the end of the body is missing
 };
 

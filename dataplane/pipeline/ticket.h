@@ -69,7 +69,7 @@ class Ticket {
   bool Waive(std::string_view limit);
   bool Downgrade(std::string_view to, std::string because);
 
-  // An index does not tell the first attempt from its own retry (promises U19).
+  // An index does not tell the first attempt from its own retry on a new connection.
   enum class Turn : uint8_t { kFirst, kFurther };
   Task<Result<Admitted>> Reserve(const Holding& holding, size_t attempt, Turn turn);
   Estimate EstimateOf(size_t attempt) const;

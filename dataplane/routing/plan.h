@@ -22,15 +22,15 @@ struct Plan {
   std::vector<PlannedAttempt> attempts;
 };
 
-// How an attempt failed, as far as retrying goes.
+// How an attempt failed. All but kRejected allow another one (MayRetry).
 enum class AttemptFailure : uint8_t {
   kConnect,      // nothing was sent: DNS, connect, TLS
-  kReset,        // no answer on a connection that worked
-  kTimeout,      // no first byte in time
+  kReset,        // the connection broke, the client left, or what came was no HTTP
+  kTimeout,      // the answer, or what was left of it, did not come in time
   kRateLimited,  // 429
-  kServerError,  // 5xx
+  kServerError,  // 5xx, or an answer that cannot be passed on
   kCredential,   // 401, 403: the next credential or target
-  kRejected,     // any other 4xx: final
+  kRejected,     // any other status: final
 };
 bool MayRetry(AttemptFailure failure);
 AttemptFailure FailureOfStatus(int http_status);

@@ -8,9 +8,9 @@
 
 namespace spillway {
 
-// Reads one HTTP/1.1 request head, strictly (RFC 9110, RFC 9112; promises.md, "HTTP/1.1 framing"):
-// whatever two parsers might understand differently is refused. No I/O, no allocation beyond the
-// reused vector of headers. Looks at every byte once, however slowly they arrive. One thread.
+// Reads one HTTP/1.1 request head, strictly (RFC 9110, RFC 9112): whatever two parsers might
+// understand differently is refused. No I/O, no allocation beyond the reused vector of headers.
+// Looks at every byte once, however slowly they arrive. One thread.
 class HeadParser {
  public:
   struct Limits {

@@ -168,7 +168,13 @@ Task<bool> Session::Serve(HeadEnd head_end) {
       if (refusal->code == ErrorCode::kOverloaded) Bump(loop_.counters.shed_total);
       co_await loop_.pipeline->Refuse(x, answer_, *std::move(refusal));
     } else {
-      co_await loop_.pipeline->Handle(x, answer_);
+      try {
+        co_await loop_.pipeline->Handle(x, answer_);
+      } catch (...) {
+        // The rest never comes, and the close that follows would look like the end.
+        if (answer_.needs_reset()) connection_.transport().ResetOnClose();
+        throw;
+      }
     }
   }
   connection_.Watch(nullptr);

@@ -111,8 +111,9 @@ void DiskWriter::Run() {
     Settle(work, good);
     changed_.notify_all();
     if (stopping_ && !good) return;
+    // The first snapshot waits for nothing: without one this process could not start in an outage.
     changed_.wait_for(lock, std::chrono::milliseconds(good ? interval_ms_ : kRetryMs),
-                      [this] { return stopping_; });
+                      [&] { return stopping_ || (good && revision_ == 0 && HasWork()); });
   }
 }
 

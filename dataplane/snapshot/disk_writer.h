@@ -14,9 +14,10 @@
 namespace spillway {
 
 // Writes what was accepted to disk, on a thread of its own, so that activation waits for no disk:
-// the newest wins, at most one write in `interval_ms`. A delta costs its own size; when the log has
-// grown to a quarter of its base a new generation is begun. A disk that fails is counted, logged
-// and tried again; serving goes on. Owned by the feed. Any thread.
+// the newest wins, at most one write in `interval_ms` once a first snapshot is on disk. A delta
+// costs its own size; when the log has grown to a quarter of its base a new generation is begun. A
+// disk that fails is counted, logged and tried again; serving goes on. Owned by the feed. Any
+// thread.
 class DiskWriter {
  public:
   // `revision`: the newest on disk already.

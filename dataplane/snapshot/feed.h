@@ -35,7 +35,7 @@ struct FeedOptions {
   int64_t poll_max_ms = 30'000;
   int64_t heartbeat_ms = 2'000;
   int64_t trial_ms = CrashMarker::kWindowMs;
-  int64_t disk_interval_ms = 1'000;  // at most one write to disk in this time
+  int64_t disk_interval_ms = 1'000;  // at most one write to disk in this time, behind the first
   uint64_t jitter_seed = 0;          // 0: from the instance's name and the time
 };
 

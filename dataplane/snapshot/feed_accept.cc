@@ -71,9 +71,9 @@ Result<void> FeedCore::Adopt(const Lineage& lineage, std::string_view source) {
 }
 
 // A state without a single model where there were some is the mark of a broken writer, not of a
-// wish.
+// wish. At a start the state on disk is what there was.
 Result<void> FeedCore::CheckSense(const Snapshot& next) const {
-  if (!active_ || current_->routes().empty() || !next.routes().empty()) return {};
+  if (current_ == nullptr || current_->routes().empty() || !next.routes().empty()) return {};
   return Refuse(RefusalClass::kInvalid, "it has no model and no route left, where there were some");
 }
 

@@ -96,12 +96,8 @@ Task<Result<void>> UpstreamCall::Send(std::string_view head, std::span<const std
   connection_->SetTotalDeadline(LeftMs());
   connection_->SetPhaseDeadline(timeouts_.first_token_ms);
   Outgoing outgoing(head, body);
-  if (!SendSome(outgoing)) SW_CO_CHECK(co_await SendRest(outgoing));
-  if (!broken_) {
-    sent_all_ = true;
-    progress_ = Progress::kSent;
-  }
-  co_return co_await ReadHead();
+  if (!SendSome(outgoing)) SW_CO_CHECK(co_await SendRest(outgoing, /*heed=*/true));
+  co_return co_await ReadHead(outgoing);
 }
 
 bool UpstreamCall::SendSome(Outgoing& outgoing) {
@@ -115,22 +111,29 @@ bool UpstreamCall::SendSome(Outgoing& outgoing) {
     // A provider may refuse a large request before it has read it all: its answer counts.
     return broken_;
   }
+  sent_all_ = true;
+  progress_ = Progress::kSent;
   return true;
 }
 
-Task<Result<void>> UpstreamCall::SendRest(Outgoing& outgoing) {
+Task<Result<void>> UpstreamCall::SendRest(Outgoing& outgoing, bool heed) {
   for (;;) {
     if (connection_->interruption() != UpstreamConnection::Interruption::kNone) {
       co_return std::unexpected(Stopped());
     }
-    co_await connection_->Writable();
+    if (heed) {
+      if (!connection_->Silent()) co_return Result<void>{};
+      co_await connection_->WritableOrReadable();
+    } else {
+      co_await connection_->Writable();
+    }
     if (SendSome(outgoing)) co_return Result<void>{};
   }
 }
 
-Task<Result<void>> UpstreamCall::ReadHead() {
+Task<Result<void>> UpstreamCall::ReadHead(Outgoing& outgoing) {
   UpstreamHead& head = connection_->head;
-  read_first_ = broken_;
+  read_first_ = !sent_all_;
   size_t scanned = 0;
   for (int interim = 0; interim < kInterimHeadsMax;) {
     HeadStatus status = HeadStatus::kMore;
@@ -142,6 +145,10 @@ Task<Result<void>> UpstreamCall::ReadHead() {
       continue;
     }
     window_.begin += head.bytes;
+    // Who refuses may never read the rest; who does not waits for it.
+    if (head.status < 300 && !sent_all_ && !broken_) {
+      SW_CO_CHECK(co_await SendRest(outgoing, /*heed=*/head.status < 200));
+    }
     if (head.status >= 200) {
       progress_ = Progress::kAnswered;
       left_ = head.content_length;

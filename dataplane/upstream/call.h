@@ -48,8 +48,9 @@ class UpstreamCall {
   UpstreamCall(const UpstreamCall&) = delete;
   UpstreamCall& operator=(const UpstreamCall&) = delete;
 
-  // Connects or reuses, sends head and body, reads the head of the answer (1xx skipped). `fresh`:
-  // only a new connection will do.
+  // Connects or reuses, sends head and body, reads the head of the answer (1xx skipped). A refusal
+  // that comes while the body is being sent ends the sending. `fresh`: only a new connection will
+  // do.
   Task<Result<void>> Send(std::string_view head, std::span<const std::string_view> body,
                           bool fresh);
   // Views are valid until the next Fill, Collect or Finish.
@@ -82,8 +83,9 @@ class UpstreamCall {
   class Outgoing;
   // False: the rest has to wait for room in the socket.
   bool SendSome(Outgoing& outgoing);
-  Task<Result<void>> SendRest(Outgoing& outgoing);
-  Task<Result<void>> ReadHead();
+  // `heed`: no more once the provider says something or closes.
+  Task<Result<void>> SendRest(Outgoing& outgoing, bool heed);
+  Task<Result<void>> ReadHead(Outgoing& outgoing);
   Task<Result<void>> FillWindow(ReadWindow& window);
   // Decodes [begin, end) of the window; what it returns lies inside.
   Result<std::string_view> Take(ReadWindow& window);

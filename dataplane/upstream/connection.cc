@@ -169,6 +169,17 @@ IoStep UpstreamConnection::Write(std::span<const iovec> pieces) {
   return {IoStep::Kind::kBroken, 0};
 }
 
+Task<void> UpstreamConnection::WritableOrReadable() {
+  if (WatchReadable()) co_return;
+  // Its own wait has ended by then: what is cancelled is the one for writing.
+  watch_.OnNotice([this] {
+    boost::system::error_code ignored;
+    socket_.cancel(ignored);
+  });
+  co_await Writable();
+  watch_.OnNotice({});
+}
+
 uint64_t UpstreamConnection::sent() const { return tls_ ? tls_->sent() : plain_sent_; }
 
 bool UpstreamConnection::Unacknowledged() const {

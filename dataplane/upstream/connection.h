@@ -41,6 +41,8 @@ class UpstreamConnection {
   auto Writable() {
     return socket_.async_wait(TcpSocket::wait_write, boost::asio::as_tuple(boost::asio::deferred));
   }
+  // The same, and also complete when something arrives that Silent may tell of.
+  Task<void> WritableOrReadable();
   // Only when there is nothing to read yet; call ReadableSeen behind it.
   auto Readable() { return watch_.Notice(); }
   // Begins to watch for something to read; true: it is there already.
@@ -67,8 +69,8 @@ class UpstreamConnection {
   // it cannot have acted on it. A reset alone proves nothing: acknowledgements are sent up to 40 ms
   // late, when the peer may have read the request long ago.
   bool Unacknowledged() const;
-  // Whether a watched idle connection is still open and nothing waits to be read on it, but what
-  // TLS says for itself: as far as the loop has seen (UpstreamPool says what that leaves open).
+  // Whether a watched connection is still open and nothing waits to be read on it, but what TLS
+  // says for itself: as far as the loop has seen (UpstreamPool says what that leaves open).
   // Costs a system call only when it has seen something.
   bool Silent();
   bool tls() const { return tls_ != nullptr; }

@@ -29,9 +29,9 @@ struct UpstreamCounters {
 // Each is watched meanwhile: one that was closed, or on which the provider said something that
 // nobody asked for, is given up, as far as the loop has seen. What arrived since the loop last
 // looked goes unseen: a close then fails the call before any answer, and its caller may repeat it
-// on a fresh one (promises U19); surplus bytes of a provider that breaks HTTP's framing would be
-// read as the next caller's answer. To close that gap takes a system call per reuse (MSG_PEEK),
-// about a tenth of what a request costs. Loop thread only; outlives its calls.
+// on a fresh one; surplus bytes of a provider that breaks HTTP's framing would be read as the next
+// caller's answer. To close that gap takes a system call per reuse (MSG_PEEK), about a tenth of
+// what a request costs. Loop thread only; outlives its calls.
 class UpstreamPool {
  public:
   explicit UpstreamPool(Loop& loop, UpstreamLimits limits = {});

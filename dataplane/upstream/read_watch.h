@@ -31,6 +31,10 @@ class ReadWatch {
     return boost::asio::async_initiate<const boost::asio::deferred_t, void()>(
         [this](auto handler) { state_->waiting = std::move(handler); }, boost::asio::deferred);
   }
+  // Runs `call` with the notice, which nobody awaits; an empty one takes that back.
+  void OnNotice(boost::asio::any_completion_handler<void()> call) {
+    state_->waiting = std::move(call);
+  }
 
  private:
   struct State {

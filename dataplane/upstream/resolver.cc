@@ -64,8 +64,9 @@ struct Resolver::Entry {
   std::optional<Error> failure;  // of the last lookup, when it failed
   int64_t failed_ns = 0;
   bool in_flight = false;
-  int64_t asked_ns = 0;  // when the lookup in flight began
-  std::vector<Wakeup*> waiters;
+  int64_t asked_ns = 0;          // when the lookup in flight began
+  std::vector<Wakeup*> waiters;  // until they have resumed: an entry with some is not dropped
+  bool needed() const { return in_flight || !waiters.empty(); }
 };
 
 struct Resolver::State {
@@ -101,7 +102,7 @@ void Resolver::Refresh(const std::string& host, Entry& entry) {
       done.failure = std::move(found).error();
       done.failed_ns = clock.MonotonicNs();
     }
-    for (Wakeup* waiter : std::exchange(done.waiters, {})) waiter->Wake();
+    for (Wakeup* waiter : done.waiters) waiter->Wake();
   });
 }
 
@@ -111,8 +112,8 @@ Task<Result<Addresses>> Resolver::Resolve(std::string host, Wakeup& wakeup) {
   if (!not_numeric) co_return Permitted(host, {numeric});
 
   const ResolverLimits& limits = state_->limits;
-  if (state_->entries.size() >= limits.hosts_max) {
-    std::erase_if(state_->entries, [](const auto& item) { return !item.second.in_flight; });
+  if (state_->entries.size() >= limits.hosts_max && !state_->entries.contains(host)) {
+    std::erase_if(state_->entries, [](const auto& item) { return !item.second.needed(); });
   }
   Entry& entry = state_->entries[host];
   const int64_t now = loop_.clock->MonotonicNs();
@@ -131,15 +132,12 @@ Task<Result<Addresses>> Resolver::Resolve(std::string host, Wakeup& wakeup) {
     if (known) patience.SetAfterMs(left_ms);
     entry.waiters.push_back(&wakeup);
     co_await wakeup.Sleep();
-    std::erase(state_->entries[host].waiters, &wakeup);
+    std::erase(entry.waiters, &wakeup);
   }
-  // Not `entry`: once its lookup has ended it may be dropped for another name.
-  const Entry& after = state_->entries[host];
-  if (!after.in_flight && !after.failure && !after.addresses.empty()) co_return after.addresses;
+  if (!entry.in_flight && !entry.failure) co_return entry.addresses;
   if (known) co_return old;
-  if (after.in_flight) co_return Fail(ErrorCode::kCancelled, "waiting for DNS was given up");
-  if (after.failure) co_return std::unexpected(*after.failure);
-  co_return after.addresses;
+  if (entry.in_flight) co_return Fail(ErrorCode::kCancelled, "waiting for DNS was given up");
+  co_return std::unexpected(*entry.failure);
 }
 
 bool IsForbidden(const asio::ip::address& address) {

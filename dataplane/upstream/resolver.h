@@ -37,7 +37,7 @@ struct ResolverLimits {
   int64_t fresh_ms = 30'000;   // an answer is used without asking again
   int64_t aging_ms = 300'000;  // and this long while a new one is asked for
   // Still older, a new answer is waited for, but no longer than patience_ms counted from when it
-  // was asked for: the old one serves while asking fails or hangs (promises U1).
+  // was asked for: the old one serves while asking fails or hangs.
   int64_t stale_ms = int64_t{12} * 3'600'000;
   int64_t patience_ms = 500;
   int64_t failure_ms = 1'000;  // a failure is remembered

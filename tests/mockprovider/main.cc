@@ -45,7 +45,7 @@ struct Options {
   std::string port_file;
   std::string require_key;
   int64_t connections_max = 100'000;
-  bool no_ledger = false;
+  bool ledger = true;
 };
 
 Options ParseOptions(int argc, char** argv) {
@@ -60,7 +60,7 @@ Options ParseOptions(int argc, char** argv) {
   settings.Add("port-file", options.port_file, "write \"mock PORT\" here once it listens");
   settings.Add("require-key", options.require_key, "answer 401 to any other API key");
   settings.Add("connections-max", options.connections_max, "close connections beyond");
-  settings.Add("no-ledger", options.no_ledger, "keep totals only, no line per call");
+  settings.Add("ledger", options.ledger, "keep a line per call, not only totals");
   settings.ParseOrExit(argc, argv);
   return options;
 }
@@ -152,7 +152,7 @@ int Run(const Options& options) {
   RaiseFileLimit();
   std::signal(SIGPIPE, SIG_IGN);
 
-  World world(static_cast<int>(options.threads), !options.no_ledger);
+  World world(static_cast<int>(options.threads), options.ledger);
   world.required_key = options.require_key;
   world.connections_max = options.connections_max;
   std::vector<std::unique_ptr<Loop>> loops;

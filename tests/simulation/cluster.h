@@ -20,7 +20,7 @@ struct Setup {
   bool mixed_budgets = true;    // false: one exact budget without an end
 };
 
-// A whole cluster, what befalls it, and the invariants of protocol §6 after every step.
+// A whole cluster, what befalls it, and the invariants (invariants.cc) after every step.
 class Cluster {
  public:
   explicit Cluster(const Setup& setup);

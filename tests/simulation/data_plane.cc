@@ -254,7 +254,7 @@ void DataPlane::OnGrant(const v1::LeaseGrant& grant) {
 
 void DataPlane::OnRecall(const v1::Recall& recall) {
   if (!up()) return;
-  process_->holders.OnRecall(recall, NowNs());
+  process_->holders.OnRecall(recall);
   Pump();
 }
 
@@ -298,7 +298,7 @@ void DataPlane::Request(const Wish& wish, const std::function<void(bool)>& done,
   } else if (result.outcome == ReserveOutcome::kShort) {
     const uint64_t waiter = next_waiter_++;
     ++world_.figures.waited;
-    holder.Wait(waiter, needs, NowNs());
+    holder.Wait(waiter, needs);
     process_->waiting[waiter] = {.wish = wish,
                                  .holder = &holder,
                                  .needs = needs,
@@ -390,7 +390,7 @@ void DataPlane::StartCall(LeaseHolder& holder, const std::vector<Need>& needs,
 void DataPlane::NoteOpen(LeaseHolder& holder, const std::vector<Need>& needs,
                          const std::vector<Key>& keys) {
   for (size_t i = 0; i < needs.size(); ++i) {
-    const AccountFigures figures = holder.FigureOf(needs[i].account, NowNs());
+    const AccountFigures figures = holder.FigureOf(needs[i].account);
     if (figures.free() >= 0) continue;
     Truth::Account& account = world_.truth.accounts[keys[i]];
     if (!account.open_episodes.insert({holder.id(), holder.contact_ns()}).second) continue;
@@ -446,13 +446,12 @@ void DataPlane::EndCall(int id, uint64_t life) {
 namespace {
 
 template <typename Sum>
-Nanos Over(LeaseHolders& holders, const Key& key, int64_t now_ns, const std::string& only,
-           const Sum& sum) {
+Nanos Over(LeaseHolders& holders, const Key& key, const std::string& only, const Sum& sum) {
   Nanos total = 0;
   const auto& [budget, subject, start] = key;
   for (LeaseHolder* holder : holders.All()) {
     if (!only.empty() && holder->id() != only) continue;
-    total += sum(holder->FigureOf(holder->Find(budget, subject, start), now_ns));
+    total += sum(holder->FigureOf(holder->Find(budget, subject, start)));
   }
   return total;
 }
@@ -461,13 +460,13 @@ Nanos Over(LeaseHolders& holders, const Key& key, int64_t now_ns, const std::str
 
 Nanos DataPlane::Free(const Key& key, const std::string& holder) const {
   if (!up()) return 0;
-  return Over(process_->holders, key, NowNs(), holder,
+  return Over(process_->holders, key, holder,
               [](const AccountFigures& figures) { return std::max<Nanos>(0, figures.free()); });
 }
 
 Nanos DataPlane::Spent(const Key& key) const {
   if (!up()) return 0;
-  return Over(process_->holders, key, NowNs(), "",
+  return Over(process_->holders, key, "",
               [](const AccountFigures& figures) { return figures.charged + figures.reserved; });
 }
 

@@ -1,4 +1,6 @@
-// I1 to I5 of protocol §6, looked at from outside. I1 and I2 stand with the control plane.
+// What must hold of leases, looked at from outside. I3: no more is spent and free than the control
+// plane counts on. I4: each call is in the ledger exactly once. I5: what fits is served. I1 (grants
+// stay within the limit) and I2 (figures never go back) stand in control_plane.cc.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -52,7 +54,7 @@ void Cluster::CheckKey(const Key& key) {
   }
 }
 
-// I3: billed by the provider + reserved in flight + live free <= X(b, w).
+// I3: billed by the provider + reserved in flight + live free <= the exposure.
 void Cluster::CheckExact(const Key& key, const Truth::Account& truth) {
   if (truth.billed - ExcusedOf(truth) > world_.BudgetOf(std::get<0>(key)).limit_max) {
     world_.Violation("overshoot of " + Text(key) + ": billed " + std::to_string(truth.billed));

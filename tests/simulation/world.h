@@ -100,7 +100,7 @@ struct World {
   std::set<Key> touched;  // accounts that this step may have changed
   bool touched_all = false;
   // Holders whose disk was lost while a restored control plane did not know what they had been
-  // granted: an operator who retires them takes that risk (protocol §6, Bound).
+  // granted: an operator who retires them takes that risk.
   std::set<std::string> excused;
   int64_t base_wall_ms = 0;
 

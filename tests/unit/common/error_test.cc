@@ -31,7 +31,6 @@ TEST_CASE("errors that clients see have the status and type that SDKs expect") {
       {ErrorCode::kDuplicateKey, "duplicate_key", 400, "invalid_request_error"},
       {ErrorCode::kInvalidApiKey, "invalid_api_key", 401, "invalid_request_error"},
       {ErrorCode::kKeyRevoked, "key_revoked", 401, "invalid_request_error"},
-      {ErrorCode::kModelNotAllowed, "model_not_allowed", 403, "invalid_request_error"},
       {ErrorCode::kModelNotFound, "model_not_found", 404, "invalid_request_error"},
       {ErrorCode::kUpstreamRateLimited, "upstream_rate_limited", 429, "rate_limit_error"},
       {ErrorCode::kUpstreamCredentials, "upstream_credentials", 502, "server_error"},

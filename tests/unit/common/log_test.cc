@@ -1,36 +1,16 @@
 #include "common/log.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <catch2/catch_all.hpp>
-#include <functional>
 #include <thread>
 #include <vector>
 
-#include "tests/fakes/temp_folder.h"
+#include "tests/fakes/captured_log.h"
 
 namespace spillway::log {
-namespace {
-
-// What `run` writes on stderr.
-std::string Captured(const std::function<void()>& run) {
-  const TempFolder folder;
-  const int saved = ::dup(STDERR_FILENO);
-  const int file = ::open(folder.Path("log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  ::dup2(file, STDERR_FILENO);
-  run();
-  ::dup2(saved, STDERR_FILENO);
-  ::close(saved);
-  ::close(file);
-  return folder.Read("log");
-}
-
-}  // namespace
 
 TEST_CASE("one event is one JSON line with its fields") {
-  const std::string line = Captured([] {
+  const std::string line = CapturedLog([] {
     Warn("journal \"full\"\n", {{"bytes", int64_t{-5}}, {"path", "/x\x1B"}, {"ok", "1"}});
   });
   CHECK_THAT(
@@ -41,7 +21,7 @@ TEST_CASE("one event is one JSON line with its fields") {
 
 TEST_CASE("events below the level are not written") {
   REQUIRE(SetLevel("warn"));
-  const std::string text = Captured([] {
+  const std::string text = CapturedLog([] {
     Debug("one");
     Info("two");
     Warn("three");
@@ -62,13 +42,13 @@ TEST_CASE("an unknown level is refused and changes nothing") {
 }
 
 TEST_CASE("a runaway value is cut") {
-  const std::string line = Captured([] { Info("m", {{"v", std::string(1'000'000, 'x')}}); });
+  const std::string line = CapturedLog([] { Info("m", {{"v", std::string(1'000'000, 'x')}}); });
   CHECK(line.size() < 5'000);
   CHECK(line.ends_with("\"}\n"));
 }
 
 TEST_CASE("lines of several threads are never mixed") {
-  const std::string text = Captured([] {
+  const std::string text = CapturedLog([] {
     std::vector<std::jthread> threads;
     threads.reserve(4);
     for (int t = 0; t < 4; ++t) {

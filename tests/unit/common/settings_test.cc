@@ -59,13 +59,25 @@ TEST_CASE("flags set values of every kind") {
   CHECK(flags.body_bytes_max == 65'536);
 }
 
-TEST_CASE("a flag of two names answers to both, and to the variable of the first") {
+TEST_CASE("a flag of two names answers to both, and to both variables, the first before") {
   Flags flags;
   CHECK_FALSE(flags.Parse({"--address", "[::1]:9"}));
   CHECK(flags.listen == "[::1]:9");
+  const Variable address("SPILLWAY_ADDRESS", "0.0.0.0:2");
+  CHECK_FALSE(flags.Parse({}));
+  CHECK(flags.listen == "0.0.0.0:2");
   const Variable listen("SPILLWAY_LISTEN", "0.0.0.0:1");
   CHECK_FALSE(flags.Parse({}));
   CHECK(flags.listen == "0.0.0.0:1");
+  CHECK_FALSE(flags.Parse({"--address", "[::1]:9"}));
+  CHECK(flags.listen == "[::1]:9");
+}
+
+TEST_CASE("a switch shows itself and how to switch it off") {
+  Flags flags;
+  const auto exit_now = flags.Parse({"--help"});
+  REQUIRE(exit_now);
+  CHECK(exit_now->text.contains("--tls,--no-tls"));
 }
 
 TEST_CASE("a flag can be switched off") {

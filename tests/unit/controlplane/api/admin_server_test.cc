@@ -1,5 +1,7 @@
 #include "controlplane/api/admin_server.h"
 
+#include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "spillway/v1/admin.grpc.pb.h"
+#include "tests/fakes/captured_log.h"
 #include "tests/unit/controlplane/api/admin_world.h"
 
 namespace spillway::api {
@@ -191,6 +194,52 @@ TEST_CASE("backups and tokens over the wire") {
         grpc::StatusCode::FAILED_PRECONDITION);
 }
 
+TEST_CASE("the log says who did what to which token and instance, and no secret") {
+  AdminWorld world;
+  const auto stub = StubFor(world.address());
+  const std::string& admin = world.secrets[v1::ROLE_ADMIN];
+  const std::string log = CapturedLog([&] {
+    v1::CreateAdminTokenRequest create;
+    create.set_name("ci");
+    create.set_role(v1::ROLE_EDITOR);
+    v1::CreateAdminTokenResponse created;
+    CHECK(Call(*stub, &Stub::CreateAdminToken, create, created, admin).status.ok());
+    v1::RevokeAdminTokenRequest revoke;
+    v1::RevokeAdminTokenResponse revoked;
+    for (const std::string& name : {std::string("ci"), created.secret()}) {
+      revoke.set_name(name);
+      const Called called = Call(*stub, &Stub::RevokeAdminToken, revoke, revoked, admin);
+      CHECK(called.status.ok() == (name == "ci"));
+    }
+    v1::RetireInstanceRequest retire;
+    retire.set_instance("dp-1");
+    v1::RetireInstanceResponse retired;
+    CHECK(Call(*stub, &Stub::RetireInstance, retire, retired, admin).status.ok());
+    retire.set_free_leases(true);
+    CHECK(Call(*stub, &Stub::RetireInstance, retire, retired, admin).status.ok());
+    v1::SetSecretRequest secret;
+    secret.set_provider("openai");
+    secret.set_value("sk-of-the-provider");
+    v1::ApplyResponse applied;
+    CHECK_FALSE(Call(*stub, &Stub::SetSecret, secret, applied, admin).status.ok());
+    v1::GetServerInfoResponse info;
+    CHECK(Call(*stub, &Stub::GetServerInfo, v1::GetServerInfoRequest(), info, admin).status.ok());
+  });
+  CAPTURE(log);
+  for (const char* line :
+       {R"("method":"CreateAdminToken","author":"role-3","object":"ci","outcome":"ok"})",
+        R"("method":"RevokeAdminToken","author":"role-3","object":"ci","outcome":"ok"})",
+        R"("method":"RevokeAdminToken","author":"role-3","object":"sk-...","outcome":"refused"})",
+        R"("object":"dp-1","free_leases":"false","outcome":"ok"})",
+        R"("object":"dp-1","free_leases":"true","outcome":"ok"})",
+        R"("method":"SetSecret","author":"role-3","object":"openai","outcome":"refused"})"}) {
+    CHECK(log.contains(line));
+  }
+  CHECK_FALSE(log.contains("sk-admin-"));
+  CHECK_FALSE(log.contains("sk-of-the-provider"));
+  CHECK_FALSE(log.contains("GetServerInfo"));
+}
+
 TEST_CASE("waiting for the fleet ends with its answer, or with the server") {
   AdminWorld world;
   const auto stub = StubFor(world.address());
@@ -234,6 +283,12 @@ TEST_CASE("waiting for the fleet ends with its answer, or with the server") {
   }
 }
 
+std::string BytesOf(const grpc::ByteBuffer& buffer) {
+  grpc::Slice joined;
+  REQUIRE(buffer.DumpToSingleSlice(&joined).ok());
+  return {reinterpret_cast<const char*>(joined.begin()), joined.size()};
+}
+
 // One unary call of a service whose generated code is not at hand.
 std::string CallRaw(const std::string& address, const std::string& method,
                     const std::string& request) {
@@ -250,10 +305,61 @@ std::string CallRaw(const std::string& address, const std::string& method,
   void* tag = nullptr;
   bool ok = false;
   REQUIRE(queue.Next(&tag, &ok));
-  if (!status.ok()) return "";
-  grpc::Slice joined;
-  REQUIRE(received.DumpToSingleSlice(&joined).ok());
-  return {reinterpret_cast<const char*>(joined.begin()), joined.size()};
+  return status.ok() ? BytesOf(received) : "";
+}
+
+// The first answer of such a service to the first message of a stream.
+std::string CallStream(const std::string& address, const std::string& method,
+                       const std::string& request) {
+  grpc::GenericStub stub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  void* tag = nullptr;
+  bool ok = false;
+  const auto done = [&] {
+    REQUIRE(queue.Next(&tag, &ok));
+    REQUIRE(ok);
+  };
+  const auto call = stub.PrepareCall(&context, method, &queue);
+  call->StartCall(nullptr);
+  done();
+  const grpc::Slice slice(request);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+  done();
+  grpc::ByteBuffer received;
+  call->Read(&received, nullptr);
+  done();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  done();
+  CHECK(status.ok());
+  return BytesOf(received);
+}
+
+// The nested message or text in `field` of a message whose generated code is not at hand.
+std::string FieldOf(const std::string& message, int field) {
+  google::protobuf::UnknownFieldSet fields;
+  REQUIRE(fields.ParseFromString(message));
+  for (int i = 0; i < fields.field_count(); ++i) {
+    if (fields.field(i).number() == field) return fields.field(i).length_delimited();
+  }
+  FAIL("no field " << field);
+  return "";
+}
+
+TEST_CASE("reflection shows the service by its name, without a token") {
+  AdminWorld world;
+  const std::string name = v1::AdminService::service_full_name();
+  // ServerReflectionRequest{file_containing_symbol}: its answer holds the file's descriptor.
+  const std::string answer =
+      CallStream(world.address(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                 std::string{0x22, static_cast<char>(name.size())} + name);
+  google::protobuf::FileDescriptorProto file;
+  REQUIRE(file.ParseFromString(FieldOf(FieldOf(answer, 4), 1)));
+  REQUIRE(file.service_size() == 1);
+  CHECK(file.package() + "." + file.service(0).name() == name);
+  CHECK(file.service(0).method_size() ==
+        v1::ApplyRequest::descriptor()->file()->service(0)->method_count());
 }
 
 TEST_CASE("health is answered without a token") {

@@ -237,7 +237,7 @@ TEST_CASE("accounts that batches changed are told with what they are at") {
   CHECK(world.uses[0].window_end_s == kJanuaryS + int64_t{31} * 86'400);
 }
 
-// The lane of protocol §3 with three accounts on every attempt.
+// As in ledger_query_test.cc, with three accounts on every attempt.
 TEST_CASE("ledger throughput with budgets", "[.benchmark]") {
   DeskWorld world;
   v1::Budget each = MakeBudget("each", Nanos{1} << 50, v1::WINDOW_DAY);

@@ -176,7 +176,10 @@ TEST_CASE("the overshoot bound is a number for each policy") {
       {"leased, finish", v1::ON_PARTITION_LEASED, v1::ON_OVERRUN_FINISH, false, 35},
       {"open, cap", v1::ON_PARTITION_OPEN, v1::ON_OVERRUN_CAP, false, 400 + 350 - 300},
       {"as by default", v1::ON_PARTITION_UNSPECIFIED, v1::ON_OVERRUN_UNSPECIFIED, false, 450 + 35},
-      {"open for those that never heard", v1::ON_PARTITION_OPEN, v1::ON_OVERRUN_CAP, true, 1450}};
+      // c never heard of it, and each of the three may start anew and hear of nothing.
+      {"open for those that never heard", v1::ON_PARTITION_OPEN, v1::ON_OVERRUN_CAP, true,
+       450 + 1000 + 3 * 1000},
+      {"leased, whoever never heard", v1::ON_PARTITION_LEASED, v1::ON_OVERRUN_CAP, true, 0}};
   for (const Row& row : rows) {
     INFO(row.name);
     v1::Budget budget = MakeBudget("b", 1000);
@@ -186,6 +189,36 @@ TEST_CASE("the overshoot bound is a number for each policy") {
     const OvershootBound bound = BoundOf(budget, account, hint_of, 3);
     CHECK(bound.nanos == row.want);
     CHECK_FALSE(bound.why.empty());
+    const bool starts = row.unheard && row.partition == v1::ON_PARTITION_OPEN;
+    CHECK(bound.why.contains("every further start in the same outage adds another limit") ==
+          starts);
+  }
+}
+
+TEST_CASE("a data plane that is silent is counted with the start it may have") {
+  using State = LeaseHolderFigures::State;
+  v1::Budget budget = MakeBudget("b", 1000);
+  budget.set_on_partition(v1::ON_PARTITION_OPEN);
+  budget.set_on_overrun(v1::ON_OVERRUN_CAP);
+  budget.set_open_unheard(true);
+  LeaseAccountFigures account{.limit = 1000, .exposure = 1000, .remainder = 0};
+  const auto hint_of = [](const std::string&) { return LeaseBook::Hint{.remainder = 0}; };
+  struct Row {
+    const char* name;
+    std::vector<State> holders;
+    int64_t fleet_size;
+    Nanos want;
+  };
+  const Row rows[] = {
+      {"one, alive", {State::kLive}, 1, 1000},
+      {"one, which the fleet does not count any more", {State::kSilent}, 0, 1000},
+      {"one, behind a life of its own that is over", {State::kClosed}, 1, 2000},
+      {"one, behind a life of its own that is not closed", {State::kTombstoned}, 1, 2000}};
+  for (const Row& row : rows) {
+    INFO(row.name);
+    account.holders.clear();
+    for (const State state : row.holders) account.holders.push_back({.state = state});
+    CHECK(BoundOf(budget, account, hint_of, row.fleet_size).nanos == row.want);
   }
 }
 

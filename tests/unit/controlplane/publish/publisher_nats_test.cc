@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch_all.hpp>
 #include <chrono>
 
@@ -72,8 +73,11 @@ TEST_CASE("a revocation among 100,000 keys reaches data planes at once, full sna
   REQUIRE(fixture.plane->Published(1, 60'000));
   REQUIRE(fixture.Converges());
   Collector<std::string> heard;
-  const auto push = fixture.data->Subscribe(
-      subjects::kDeltas, [&](const auto& message) { heard.Add(message.subject); });
+  std::atomic<size_t> bytes_max = 0;
+  const auto push = fixture.data->Subscribe(subjects::kDeltas, [&](const auto& message) {
+    bytes_max = std::max(bytes_max.load(), message.payload.size());
+    heard.Add(message.subject);
+  });
   REQUIRE(fixture.data->GetLast(subjects::kConfigStream, subjects::kLatest, 2'000));
   std::vector<int64_t> micros;
   for (int i = 0; i < 300; ++i) {
@@ -89,6 +93,7 @@ TEST_CASE("a revocation among 100,000 keys reaches data planes at once, full sna
                                              << " us, max " << micros.back() << " us");
   REQUIRE(fixture.Converges());
   CHECK(fixture.plane->publisher->status().fulls >= 2);
+  CHECK(bytes_max < 2'048);  // a revoked key costs each data plane no more
 }
 
 }  // namespace spillway

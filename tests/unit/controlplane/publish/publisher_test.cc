@@ -4,6 +4,7 @@
 
 #include "common/subjects.h"
 #include "controlplane/publish/encode.h"
+#include "spillway/v1/resources.pb.h"
 #include "tests/fakes/memory_bus.h"
 #include "tests/unit/controlplane/publish/control_plane.h"
 #include "tests/unit/controlplane/publish/waiting.h"
@@ -37,6 +38,26 @@ struct PublisherFixture {
   }
 };
 
+// A key with everything that one usually has, in the middle of a rotation.
+std::string WholeKey(const std::string& name) {
+  v1::Key key;
+  key.set_name(name);
+  key.set_team("support");
+  key.set_user("alice@example.com");
+  key.set_organization("acme");
+  for (const char* route : {"chat", "embeddings", "cheap"}) key.add_routes(route);
+  key.set_expires_at_ms(1'798'761'600'000);
+  key.set_revoked(true);
+  for (const char filler : {'\xa5', '\x5a'}) {
+    v1::KeySecret& secret = *key.add_secrets();
+    secret.set_public_id("abcdefghijkl");
+    secret.set_sha256(std::string(32, filler));
+    secret.set_not_after_ms(1'798'761'600'000);
+  }
+  key.set_feature("triage");
+  return key.SerializeAsString();
+}
+
 }  // namespace
 
 TEST_CASE("a revision is pushed as a delta under 2 KB, then named by Latest") {
@@ -53,7 +74,7 @@ TEST_CASE("a revision is pushed as a delta under 2 KB, then named by Latest") {
   });
   const auto before =
       fixture.server.GetLast("SPILLWAY_CONFIG", subjects::kLatest, 1)->value().payload;
-  const int64_t revision = fixture.plane.Set("key-7", "revoked");
+  const int64_t revision = fixture.plane.Set("key-7", WholeKey("key-7"));
   REQUIRE(fixture.plane.Published(revision));
   REQUIRE(heard.size() == 1);
   CHECK(heard[0].subject == subjects::Delta(revision));

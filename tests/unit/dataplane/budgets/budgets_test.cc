@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "dataplane/budgets/refusal.h"
 #include "tests/unit/dataplane/budgets/fixture.h"
 
 namespace spillway {
@@ -301,6 +302,32 @@ TEST_CASE("a full journal stops only budgets that must be provable") {
   CHECK(refused->error().code == ErrorCode::kBudgetExceeded);
   full = false;
   Take(budgets, Asking(budgets, leased, 10));
+}
+
+TEST_CASE("only what nobody could confirm is worth the client's next try") {
+  BudgetSpec spec = Spec("b", 1'000);
+  const WindowSpan day{.start_s = 0, .end_s = 86'400};
+  struct Case {
+    const char* name;
+    Error error;
+    bool transient;
+    int64_t retry_after_ms;
+  };
+  const Case kCases[] = {
+      {"used up", BudgetExhausted(spec, {}, day, 86'400'000 - 700, false), false, 700},
+      {"too small for the call", BudgetExhausted(spec, {}, day, 0, true), false, 0},
+      {"frozen", BudgetFrozen(spec), false, 0},
+      {"too many", TooManyBudgets(99), false, 0},
+      {"no answer in time", BudgetUnconfirmed(spec, {}, false), true, 1'000},
+      {"cut off", BudgetUnconfirmed(spec, {}, true), true, 1'000},
+      {"the journal is full", BudgetUnprovable(spec), true, 1'000},
+  };
+  for (const Case& test : kCases) {
+    CAPTURE(test.name);
+    CHECK(test.error.code == ErrorCode::kBudgetExceeded);
+    CHECK(test.error.transient == test.transient);
+    CHECK(test.error.retry_after_ms == test.retry_after_ms);
+  }
 }
 
 TEST_CASE("more budgets than a record can name are refused, not forgotten") {

@@ -92,7 +92,7 @@ struct Process {
     });
   }
   AccountFigures Figures(const BudgetMatch& match) {
-    for (AccountFigures& figures : budgets.rep().holders.current().Figures(clock.MonotonicNs()))
+    for (AccountFigures& figures : budgets.rep().holders.current().Figures())
       if (figures.key.budget_id == match.budget->id && figures.key.subject == match.subject)
         return std::move(figures);
     return {};

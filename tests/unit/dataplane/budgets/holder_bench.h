@@ -43,7 +43,7 @@ struct HolderBench {
   ReserveResult Reserve(AccountHandle account, Nanos nanos) {
     return holder.Reserve(std::vector<Need>{{.account = account, .nanos = nanos}}, now);
   }
-  AccountFigures Figures(AccountHandle account) { return holder.FigureOf(account, now); }
+  AccountFigures Figures(AccountHandle account) { return holder.FigureOf(account); }
 };
 
 inline v1::Recall RecallOf(const std::string& budget, const std::string& holder,

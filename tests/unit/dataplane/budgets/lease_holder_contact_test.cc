@@ -154,14 +154,14 @@ TEST_CASE("a tombstoned holder is left behind and ends after its last call") {
   old.Recorded(old.TakeLevels().ticket, 0);
   const std::vector<Need> needs{{.account = account, .nanos = 30}};
   REQUIRE(old.Reserve(needs, 0).admitted());
-  old.Wait(9, std::vector<Need>{{.account = account, .nanos = 500}}, 0);
+  old.Wait(9, std::vector<Need>{{.account = account, .nanos = 500}});
   v1::LeaseGrant word = bench.Grant("b", 100);
   word.set_tombstoned(true);
   CHECK(holders.OnGrant(word, 0).tombstoned);
   CHECK(holders.Replace("h2", 0) == std::vector<uint64_t>{9});
   CHECK(holders.current().id() == "h2");
   CHECK(holders.number() == 1);
-  CHECK(old.FigureOf(account, 0).free() == 0);
+  CHECK(old.FigureOf(account).free() == 0);
   CHECK_FALSE(holders.OnGrant(word, 0).tombstoned);  // known
   CHECK(holders.Ended().empty());
   holders.Find("h1")->Settle(needs, 25, 0);

@@ -14,12 +14,12 @@ TEST_CASE("a recall takes what is idle, and tells it once it is on disk") {
   bench.Give("b", 100);
   const std::vector<Need> needs{{.account = account, .nanos = 30}};
   REQUIRE(bench.holder.Reserve(needs, 0).admitted());
-  bench.holder.OnRecall(RecallOf("b", "h1"), 0);
+  bench.holder.OnRecall(RecallOf("b", "h1"));
   CHECK(bench.Figures(account).free() == 70);  // it lacks the money itself
-  bench.holder.OnRecall(RecallOf("b", "h2", 0), 0);
+  bench.holder.OnRecall(RecallOf("b", "h2", 0));
   CHECK(bench.Figures(account).free() == 70);  // of an older epoch
   bench.holder.MakeRequest(0);
-  bench.holder.OnRecall(RecallOf("b", "h2"), 0);
+  bench.holder.OnRecall(RecallOf("b", "h2"));
   CHECK(bench.Figures(account).free() == 0);
   CHECK_FALSE(bench.Reserve(account, 1).admitted());
   CHECK(bench.holder.MakeRequest(0).accounts(0).returned() == 0);

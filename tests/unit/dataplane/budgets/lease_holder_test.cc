@@ -64,7 +64,7 @@ TEST_CASE("a request needs all its budgets or none") {
   CHECK(result.outcome == ReserveOutcome::kShort);
   CHECK(result.need == 1);
   CHECK(bench.Figures(rich).reserved == 0);
-  bench.holder.Wait(1, needs, 0);
+  bench.holder.Wait(1, needs);
   CHECK(bench.Figures(rich).reserved == 0);
   bench.Give("poor", 20);
   CHECK(bench.holder.TakeServed() == std::vector<uint64_t>{1});

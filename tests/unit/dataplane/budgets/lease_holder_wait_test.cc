@@ -16,9 +16,9 @@ TEST_CASE("newcomers do not overtake those that wait, and small ones do not star
   const std::vector<Need> large{{.account = account, .nanos = 80}};
   const std::vector<Need> small{{.account = account, .nanos = 10}};
   REQUIRE(bench.holder.Reserve(large, 0).outcome == ReserveOutcome::kShort);
-  bench.holder.Wait(1, large, 0);
+  bench.holder.Wait(1, large);
   CHECK(bench.holder.Reserve(small, 0).outcome == ReserveOutcome::kShort);
-  bench.holder.Wait(2, small, 0);
+  bench.holder.Wait(2, small);
   SECTION("the large one is served first") {
     bench.Give("b", 85);
     CHECK(bench.holder.TakeServed() == std::vector<uint64_t>{1});
@@ -50,7 +50,7 @@ TEST_CASE("an answer counts for a waiter when what it granted is on disk") {
   HolderBench bench;
   const AccountHandle account = bench.Open("b");
   const std::vector<Need> needs{{.account = account, .nanos = 100}};
-  bench.holder.Wait(1, needs, 0);
+  bench.holder.Wait(1, needs);
   CHECK(bench.holder.AnsweredNs(1) == -1);
   bench.holder.OnGrant(bench.Grant("b", 0, 0, 1), 5);  // to a request of before
   CHECK(bench.holder.AnsweredWaiters().empty());
@@ -88,7 +88,7 @@ TEST_CASE("a wait is in vain when nothing that anybody has would do") {
       HolderBench bench;
       const AccountHandle account = bench.Open("b");
       const std::vector<Need> needs{{.account = account, .nanos = 100}};
-      bench.holder.Wait(1, needs, 0);
+      bench.holder.Wait(1, needs);
       v1::LeaseGrant grant =
           bench.Grant("b", test.level, test.remainder, bench.holder.MakeRequest(0).number());
       grant.mutable_accounts(0)->set_elsewhere(test.elsewhere);
@@ -113,11 +113,11 @@ TEST_CASE("what runs here, or is on its way back, keeps a wait alive") {
     REQUIRE(bench.holder.AnsweredWaiters().size() == 1);
     return bench.holder.AnsweredWaiters()[0].out_of_reach;
   };
-  bench.holder.Wait(1, needs, 0);
+  bench.holder.Wait(1, needs);
   CHECK_FALSE(in_vain());  // the running call may cost nothing
   // Another holder asked for the idle rest. Until the control plane has heard that it is back, what
   // it says of the remainder is too little.
-  bench.holder.OnRecall(RecallOf("b", "h2"), 0);
+  bench.holder.OnRecall(RecallOf("b", "h2"));
   CHECK(bench.Figures(account).returning == 30);
   CHECK_FALSE(bench.holder.AnsweredWaiters()[0].out_of_reach);
   bench.Record();

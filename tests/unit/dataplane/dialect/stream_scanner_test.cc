@@ -169,6 +169,31 @@ TEST_CASE("an event goes out with its last byte, and a comment with its line") {
   CHECK(fed("\ndata: [DONE]\n\ndata: {") == "\ndata: [DONE]\n\n");
 }
 
+TEST_CASE("an error event that repeats the secret never goes out, nor what is behind it") {
+  const std::string secret = "key-1";
+  const std::string content = Data(Content("of key-1"));  // no error
+  const std::string error = R"({"error":{"message":"bad key-1"}})";
+  const std::string other = Data(R"({"error":{"message":"bad key-2"}})");
+  const size_t step = GENERATE(size_t{1}, size_t{7}, size_t{10'000});
+  StreamScanner scanner(Operation::kChat, true, secret);
+  SECTION("in the middle") {
+    const Seen seen = Read(scanner, content + other + Data(error) + Data("[DONE]"), step);
+    CHECK_FALSE(seen.good);
+    CHECK(seen.bytes == content + other);
+    CHECK(scanner.withheld());
+    CHECK_FALSE(scanner.done());
+  }
+  SECTION("at the end of the body, without its blank line") {
+    CHECK(Read(scanner, content + "data: " + error, step).bytes == content);
+    CHECK(scanner.withheld());
+  }
+  SECTION("another error passes") {
+    CHECK(Read(scanner, content + other, step).bytes == content + other);
+    CHECK_FALSE(scanner.withheld());
+  }
+  CHECK(scanner.error_seen());
+}
+
 TEST_CASE("a cut event never goes out, however large") {
   StreamScanner scanner(Operation::kChat, true);
   const std::string whole = Data(Content("a"));

@@ -74,7 +74,7 @@ class LimitCluster {
     for (int n = 0; n < offered; ++n) {
       LimitOutcome outcome = limits(i).Admit(matches, ask, now_ns());
       if (!outcome) return served;
-      outcome->WentUpstream();
+      outcome->Settle(ask);
       ++served;
     }
     return served;

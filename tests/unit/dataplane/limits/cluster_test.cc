@@ -340,7 +340,7 @@ TEST_CASE("concurrent requests over three data planes") {
     for (int node = 0; node < 3; ++node) {
       LimitOutcome outcome = cluster.limits(node).Admit(matches, {}, cluster.now_ns());
       if (!outcome) continue;
-      outcome->WentUpstream();
+      outcome->Settle({});
       const auto length_ms = static_cast<int64_t>(200 + cluster.random()() % 200);
       running.push_back({*std::move(outcome), ms + length_ms});
     }

@@ -109,7 +109,7 @@ TEST_CASE("data planes hear of each other over the bus and share a limit") {
   for (int i = 0; i < 6; ++i) {
     LimitOutcome outcome = a.limits.Admit(matches, {}, SystemClock().MonotonicNs());
     REQUIRE(outcome);
-    outcome->WentUpstream();
+    outcome->Settle({});
   }
   CHECK(b.limits.Admit(matches, {}, SystemClock().MonotonicNs()));  // given back at once
   CHECK(watch.Until([&] { return left(b) == 4 && left(a) == 4; }));
@@ -235,7 +235,7 @@ TEST_CASE("messages stay small and everything arrives in the end") {
     LimitOutcome outcome =
         from.Admit(MatchOf(spec, std::to_string(i) + tail), {}, clock.MonotonicNs());
     REQUIRE(outcome);
-    outcome->WentUpstream();
+    outcome->Settle({});
   }
   for (int tick = 0; tick < 10; ++tick) {
     const std::vector<std::string> messages = sender.Tick(clock.MonotonicNs());
@@ -265,7 +265,7 @@ TEST_CASE("a copy that was lost is made up for by the rotation") {
   const auto matches = MatchOf(SpecOf("limit", {.requests = 10, .period_ms = 3'600'000}));
   LimitOutcome outcome = from.Admit(matches, {}, clock.MonotonicNs());
   REQUIRE(outcome);
-  outcome->WentUpstream();
+  outcome->Settle({});
   (void)sender.Tick(clock.MonotonicNs());  // lost
   for (int tick = 0; tick < 64; ++tick) {
     clock.AdvanceNs(100 * kNsPerMs);
@@ -291,7 +291,7 @@ TEST_CASE("a peer that never confirms costs its part of the running period, not 
     for (int i = 0; i < count; ++i) {
       LimitOutcome outcome = limits.Admit(matches, {}, clock.MonotonicNs());
       if (!outcome) continue;
-      outcome->WentUpstream();
+      outcome->Settle({});
       ++served;
     }
     return served;

@@ -21,7 +21,7 @@ struct Bench {
   // Admitted, and it went upstream and ended.
   bool Serve(const std::vector<RateLimitMatch>& matches, LimitAsk ask = {}) {
     LimitOutcome outcome = Admit(matches, ask);
-    if (outcome) outcome->WentUpstream();
+    if (outcome) outcome->Settle(ask);
     return outcome.has_value();
   }
   int ServeAll(const std::vector<RateLimitMatch>& matches, int offered, LimitAsk ask = {}) {
@@ -120,7 +120,7 @@ TEST_CASE("all limits or none") {
   for (int i = 0; i < 10; ++i) {
     LimitOutcome outcome = bench.Admit(both, {10, 10});
     if (outcome) {
-      outcome->WentUpstream();
+      outcome->Settle({10, 10});
       running.push_back(*std::move(outcome));
     } else {
       CHECK(outcome.error().limit == "narrow");

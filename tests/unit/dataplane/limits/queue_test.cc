@@ -40,7 +40,7 @@ struct QueueBench {
             {.deadline_ms = deadline_ms, .tenant = waiting->tenant, .cancel = &waiting->cancel}),
         [this, waiting](const std::exception_ptr& failed, LimitOutcome outcome) {
           if (failed) std::rethrow_exception(failed);
-          if (outcome) outcome->WentUpstream();
+          if (outcome) outcome->Settle(waiting->ask);
           order.push_back(waiting->tenant);
           waiting->outcome.emplace(std::move(outcome));
         });
@@ -60,7 +60,7 @@ struct QueueBench {
   }
   bool Take(const std::vector<RateLimitMatch>& matches, LimitAsk ask = {}) {
     LimitOutcome outcome = limits.Admit(matches, ask, clock.MonotonicNs());
-    if (outcome) outcome->WentUpstream();
+    if (outcome) outcome->Settle(ask);
     return outcome.has_value();
   }
   int64_t waiting() { return limits.rep().queue.waiting(); }

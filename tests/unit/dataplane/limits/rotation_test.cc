@@ -14,7 +14,7 @@ LimitTicket BeginStream(LimitCluster& cluster, int node,
                         const std::vector<RateLimitMatch>& matches) {
   LimitOutcome outcome = cluster.limits(node).Admit(matches, {}, cluster.now_ns());
   REQUIRE(outcome);
-  outcome->WentUpstream();
+  outcome->Settle({});
   return *std::move(outcome);
 }
 
@@ -97,7 +97,7 @@ TEST_CASE("the rotation reaches every one of many subjects") {
   for (int i = 0; i < kSubjects; ++i) {
     LimitOutcome outcome = from.Admit(MatchOf(spec, std::to_string(i)), {}, clock.MonotonicNs());
     REQUIRE(outcome);
-    outcome->WentUpstream();
+    outcome->Settle({});
   }
   for (int tick = 0; tick < 10; ++tick) (void)sender.Tick(clock.MonotonicNs());  // all lost
   for (int tick = 0; tick < 300; ++tick) {

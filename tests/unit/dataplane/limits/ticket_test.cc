@@ -72,8 +72,8 @@ TEST_CASE("every end of a ticket gives back what it must") {
     int64_t tokens;    // left of 1,000
   };
   const Row row = GENERATE(values<Row>({
-      {"dropped before anything went upstream", [](LimitTicket) {}, 10, 1'000},
-      {"dropped after that", [](LimitTicket ticket) { ticket.WentUpstream(); }, 9, 900},
+      {"dropped unsettled", [](LimitTicket) {}, 10, 1'000},
+      {"settled as asked", [](LimitTicket ticket) { ticket.Settle({60, 40}); }, 9, 900},
       {"settled lower", [](LimitTicket ticket) { ticket.Settle({5, 5}); }, 9, 990},
       {"settled higher", [](LimitTicket ticket) { ticket.Settle({400, 300}); }, 9, 300},
       {"settled into debt", [](LimitTicket ticket) { ticket.Settle({4'000, 0}); }, 9, 0},

@@ -1,5 +1,6 @@
 #include "dataplane/metering/shipper.h"
 
+#include <filesystem>
 #include <set>
 
 #include "common/crypto/crc32c.h"
@@ -158,6 +159,26 @@ TEST_CASE("what failed or found no answer is sent again, and the stream keeps on
       CHECK(test.State().published_upto() == 1001);
     }
   }
+}
+
+TEST_CASE("what cannot be read at the moment is sent when it can") {
+  ShipperTest test;
+  const std::string journal = test.opened.dir->journal_path();
+  test.bus.FailPublishes(1'000);
+  test.Attempts(100);
+  test.Turn();
+  REQUIRE(test.InStream(test.incarnation()).size() == 1);  // Hello, before
+  test.bus.FailPublishes(0);
+  std::filesystem::rename(journal, journal + ".away");
+  for (int i = 0; i < 5; ++i) {
+    test.clock.AdvanceMs(5'000);
+    test.shipper->RunOnce();
+  }
+  std::filesystem::rename(journal + ".away", journal);
+  CHECK(test.State().published_upto() == 1);
+  for (int i = 0; i < 5; ++i) test.Turn(5000);
+  CHECK(test.InStream(test.incarnation()).size() == 201);
+  CHECK(test.State().published_upto() == 201);
 }
 
 TEST_CASE("nothing is published while the bus is away, everything after") {

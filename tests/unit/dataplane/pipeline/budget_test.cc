@@ -85,6 +85,7 @@ TEST_CASE("a used up budget says when its window starts anew") {
   CHECK(asked->client.status == 429);
   CHECK(asked->client.body.find("2026-01-02T00:00:00") != std::string::npos);
   CHECK(asked->client.Header("retry-after") == std::to_string(23 * 3'600));
+  CHECK(asked->client.Header("x-should-retry") == "false");
   bench.a.Resume();
   bench.Finish(*first);
 }
@@ -192,13 +193,25 @@ TEST_CASE("the worst case does not starve a budget: what is reserved is what was
 TEST_CASE("a budget that was used up starts anew with its window") {
   v1::Budget budget = MakeBudget("day", ReservedByOne());
   budget.set_window(v1::WINDOW_DAY);
+  budget.mutable_scope()->set_each("user");
   Bench bench(Setup{.budgets = {budget}});
-  bench.a.Next({Send(JsonAnswer(200, kAnswer))});
-  CHECK(bench.Call(kChat, Chat("a"))->client.status == 200);
-  CHECK(bench.Call(kChat, Chat("a"))->client.status == 429);
-  bench.clock.AdvanceMs(24 * 3'600'000);
-  bench.a.Next({Send(JsonAnswer(200, kAnswer))});
-  CHECK(bench.Call(kChat, Chat("a"))->client.status == 200);
+  const auto status_of = [&](const std::string& user) {
+    const auto asked = bench.Prepare(kChat, Chat("a"));
+    asked->own_headers.emplace_back("x-spillway-metadata", R"({"user":")" + user + "\"}");
+    bench.Go(*asked);
+    bench.Finish(*asked);
+    return asked->client.status;
+  };
+  for (int day = 0; day < 3; ++day) {
+    INFO("day " << day);
+    for (const char* user : {"ann", "bob"}) {
+      INFO(user);
+      bench.a.Next({Send(JsonAnswer(200, kAnswer))});
+      CHECK(status_of(user) == 200);
+      CHECK(status_of(user) == 429);
+    }
+    bench.clock.AdvanceMs(24 * 3'600'000);
+  }
 }
 
 TEST_CASE("a request waits while the control plane may answer, and holds nothing meanwhile") {
@@ -218,6 +231,7 @@ TEST_CASE("a request waits while the control plane may answer, and holds nothing
     CHECK(asked->x->record.refusal == "budget_exceeded");
     CHECK(asked->x->record.limit == "budget/leased");
     CHECK(asked->client.Header("retry-after") == "1");
+    CHECK(asked->client.Header("x-should-retry").empty());  // it may pass then
   }
   SECTION("or ends with the process") { bench.loop.io.DropPending(); }
   CHECK(bench.budgets.waiting() == 0);
@@ -243,6 +257,7 @@ TEST_CASE("a frozen budget refuses whatever its policy says") {
       const auto asked = bench.Call(kChat, Chat("a"));
       CHECK(asked->client.status == 429);
       CHECK(asked->x->record.refusal == "budget_exceeded");
+      CHECK(asked->client.Header("x-should-retry") == "false");
       CHECK(bench.a.accepted() + bench.b.accepted() == 0);
     }
   }

@@ -18,6 +18,15 @@ TEST_CASE("a provider's last word is passed on as it is, with its retry-after") 
   CHECK(asked->client.Header("x-spillway-attempts") == "2");
 }
 
+TEST_CASE("behind our own second attempt a client is told once whether to try again") {
+  Bench bench;
+  bench.a.Next({Send(kRate)});
+  bench.b.Next({Send("HTTP/1.1 429 X\r\nX-Should-Retry: true\r\nContent-Length: 2\r\n\r\n{}")});
+  const auto asked = bench.Call(kChat, Request("both", false));
+  CHECK(asked->client.Header("x-should-retry") == "true");
+  CHECK(asked->client.headers.find("x-should-retry: false") == std::string::npos);
+}
+
 TEST_CASE("a body that is no JSON is wrapped, with its status and retry-after") {
   Bench bench;
   bench.a.Next({Send("HTTP/1.1 503 X\r\nRetry-After: 3\r\nContent-Length: 4\r\n\r\nbusy")});
@@ -196,6 +205,29 @@ TEST_CASE("U20 a client that leaves before the answer is billed, and the provide
       CHECK(bills[0].finished.usage().input_tokens() > 0);
     }
   }
+}
+
+TEST_CASE("a refusal costs nothing, also when its client has left meanwhile") {
+  const OnDisconnect policy = GENERATE(OnDisconnect::kDrain, OnDisconnect::kCancel);
+  Bench bench(policy);
+  const std::string head = "HTTP/1.1 503 X\r\nContent-Length: 4\r\n\r\n";
+  bench.a.Next({Send(head), Hold(), Send("busy")});
+  const auto asked = bench.Ask(kChat, Request("one", false));
+  REQUIRE(RunUntil(bench.loop, [&] { return bench.a.holding() == 1; }));
+  bench.Settle();
+  bench.Pass(60);
+  bench.Pass(20);
+  asked->client.Leave();
+  bench.Settle();
+  bench.a.Resume();
+  bench.Finish(*asked);
+  CHECK(asked->x->record.end == "client_left");
+  const std::vector<Billed> bills = bench.Bills();
+  REQUIRE(bills.size() == 1);
+  CHECK(bills[0].finished.end() == v1::END_CLIENT_LEFT);
+  CHECK(bills[0].finished.source() == v1::USAGE_SOURCE_NONE);
+  CHECK(bills[0].finished.cost_nanos() == 0);
+  CHECK(bills[0].finished.hold_nanos() == 0);
 }
 
 TEST_CASE("U20 with policy drain the answer is waited for and billed by the provider's figures") {

@@ -70,10 +70,12 @@ TEST_CASE("of a provider's headers the client sees the allowed ones") {
                   {"X-Request-ID", "r-9"},
                   {"openai-processing-ms", "12"},
                   {"OpenAI-Version", "2020-10-01"},
+                  {"openai-organization", "org-of-the-operator"},
+                  {"openai-project", "proj-of-the-operator"},
                   {"Retry-After", "3"},
                   {"retry-after-ms", "2500"},
                   {"x-ratelimit-limit-requests", "60"},
-                  {"x-should-retry", "true"},
+                  {"X-Should-Retry", "true"},
                   {"x-spillway-cost-usd", "0"},
                   {"Location", "http://evil"},
                   {"x-internal", "1"}};

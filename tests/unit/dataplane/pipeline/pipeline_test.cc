@@ -234,5 +234,29 @@ TEST_CASE("a configuration that comes in the middle of a call does not mix with 
   CHECK(asked->client.Header("x-spillway-revision") == "42");
 }
 
+TEST_CASE("trace context is the request's own, also on a connection that is kept") {
+  Bench bench;
+  const auto ask = [&](std::vector<std::pair<std::string, std::string>> context) {
+    bench.a.Next({Send(JsonAnswer(200, kChatAnswer))});
+    const auto asked = bench.Prepare(kChat, ChatCall("one"));
+    for (auto& header : context) asked->own_headers.push_back(std::move(header));
+    bench.Go(*asked);
+    bench.Finish(*asked);
+    CHECK(asked->client.status == 200);
+    return bench.a.requests().back();
+  };
+  const ScriptedProvider::Request first =
+      ask({{"traceparent", "00-a-b-01"}, {"tracestate", "x=1"}});
+  CHECK(first.Header("traceparent") == "00-a-b-01");
+  CHECK(first.Header("tracestate") == "x=1");
+  const ScriptedProvider::Request other = ask({{"traceparent", "00-c-d-01"}});
+  CHECK(other.Header("traceparent") == "00-c-d-01");
+  CHECK_FALSE(other.head.contains("tracestate"));
+  const ScriptedProvider::Request none = ask({});
+  CHECK_FALSE(none.head.contains("traceparent"));
+  CHECK(none.connection == first.connection);
+  CHECK(bench.a.accepted() == 1);
+}
+
 }  // namespace
 }  // namespace spillway

@@ -1,4 +1,5 @@
 // Streams from their first event to their end.
+#include <algorithm>
 #include <catch2/catch_all.hpp>
 
 #include "tests/unit/dataplane/pipeline/bench.h"
@@ -101,6 +102,25 @@ struct StreamRow {
   v1::UsageSource source;
   int64_t output;
 };
+
+TEST_CASE("a provider that is faster than the loop leaves the loop to others in between") {
+  Bench bench;
+  const std::string event = Event(std::string(8'000, 'x'));
+  std::string events;
+  while (events.size() < (size_t{4} << 20)) events += event;
+  bench.a.Next({Send(StreamHead() + Chunk(events) + Chunk(kStop + kUsage + kDone) + kLastChunk)});
+  const auto asked = bench.Ask(kChat, Request("one"));
+  size_t before = 0;
+  size_t most = 0;  // that one handler of the loop passed on
+  REQUIRE(RunUntil(bench.loop, [&] {
+    most = std::max(most, asked->client.body.size() - before);
+    before = asked->client.body.size();
+    return asked->client.ended;
+  }));
+  bench.Finish(*asked);
+  CHECK(asked->client.body == events + kStop + kDone);
+  CHECK(most <= size_t{5} * 16 * 1024);
+}
 
 TEST_CASE("however a stream ends, it is billed, and never looks finished when it is not") {
   const std::string in_band =

@@ -5,6 +5,7 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/deferred.hpp>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -89,10 +90,11 @@ Task<void> Pipeline::Handle(Exchange& x, ResponseWriter& out) {
     co_await Stream(out);
   } else if (path == "/early") {
     (void)co_await out.Send({.status = 401}, "early");
-  } else if (path == "/abort") {
+  } else if (path == "/abort" || path == "/throw") {
     const std::array<std::string_view, 1> pieces = {"partial"};
     out.Begin({});
     (void)co_await out.Write(pieces);
+    if (path == "/throw") throw std::runtime_error("scripted");
     out.Abort();
   } else if (path == "/empty") {
     out.Begin({});

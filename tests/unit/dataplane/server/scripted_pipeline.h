@@ -15,7 +15,8 @@ namespace spillway {
 //   /release  reads, releases, then streams        /empty   Begin and End only
 //   /both     begins a stream, reads the body, ends
 //   /watch    begins a stream, waits for the client to leave
-//   /flood    streams 64 MiB                       /count   the number of requests so far
+//   /flood    streams 64 MiB                       /throw   one chunk, then an exception
+//   anything else  the number of requests so far
 struct PipelineFacts {
   std::atomic<int> requests{0};
   std::atomic<int> gone{0};           // clients seen leaving

@@ -1,5 +1,7 @@
 // What is kept on disk and in memory, and how damage to it is found.
 #include <catch2/catch_all.hpp>
+#include <chrono>
+#include <future>
 
 #include "dataplane/snapshot/feed.h"
 #include "dataplane/snapshot/rep.h"
@@ -52,6 +54,24 @@ TEST_CASE("three generations are kept, deltas go to a log") {
   h.EndWait();
   CHECK(h.revision() == 36);
   CHECK(h.active->key_count() == 22);
+}
+
+TEST_CASE("the first snapshot is on disk at once, whatever was written just before it") {
+  FeedHarness h;
+  h.disk_interval_ms = int64_t{24} * 3'600'000;
+  h.Start();
+  h.core->writer().SaveFence({.cluster_id = "", .epoch = 0, .fleet_size = 3});
+  h.core->writer().Flush();
+  h.cp.PublishFull();
+  h.cp.PublishLatest();
+  h.core->OnConnected();
+  REQUIRE(h.revision() == 11);
+  auto flushed = std::async(std::launch::async, [&h] { h.core->writer().Flush(); });
+  const bool at_once = flushed.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+  const int64_t on_disk = h.status().disk_revision;
+  h.Stop();  // ends a Flush that waits
+  CHECK(at_once);
+  CHECK(on_disk == 11);
 }
 
 TEST_CASE("a log cut or damaged at any byte boots with what is whole before it") {

@@ -30,7 +30,7 @@ class FeedHarness {
     options.seed_path = seed_path;
     options.verifier = cp.verifier();
     options.seal_key = cp.seal_key();
-    options.disk_interval_ms = 0;
+    options.disk_interval_ms = disk_interval_ms;
     options.jitter_seed = 1;
     options.limits = limits;
     FeedHooks hooks;
@@ -132,6 +132,7 @@ class FeedHarness {
   FakeControlPlane cp;
   ManualClock clock;
   SnapshotLimits limits;
+  int64_t disk_interval_ms = 0;
   std::string seed_path;
   CrashMarker* marker = nullptr;
   SnapshotPtr active;

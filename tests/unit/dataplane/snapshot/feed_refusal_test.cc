@@ -10,7 +10,7 @@ namespace {
 
 using Catch::Matchers::ContainsSubstring;
 
-TEST_CASE("refused on NATS: the last good one stays, and the control plane hears why") {
+TEST_CASE("refused on NATS: the last good one stays, also over a start, and its reason is heard") {
   struct Row {
     std::string_view name;
     std::function<void(FeedHarness&)> publish;
@@ -78,6 +78,13 @@ TEST_CASE("refused on NATS: the last good one stays, and the control plane hears
          h.cp.PublishLatest();
        },
        RefusalClass::kMissing},
+      {"manifest: another signer", full([](FeedHarness& h) {
+         std::vector<std::string> chunks;
+         h.PutOnStream(subjects::Manifest(h.cp.position.revision()),
+                       FakeControlPlane().Sign(v1::Signed::PURPOSE_MANIFEST,
+                                               h.cp.MakeManifest(chunks).SerializeAsString()));
+       }),
+       RefusalClass::kSignature},
       {"manifest: declares too much",
        manifest([](v1::Manifest& m) { m.set_bytes(int64_t{1} << 31); }), RefusalClass::kOversized},
       {"manifest: too many entries", manifest([](v1::Manifest& m) { m.set_entries(2'000'001); }),
@@ -129,6 +136,16 @@ TEST_CASE("refused on NATS: the last good one stays, and the control plane hears
   const v1::Heartbeat beat = h.heartbeats().back();
   CHECK(beat.revision() == 11);
   CHECK(beat.nack().reason() == h.status().refused_reason);
+
+  // The same at a start: what NATS has is refused again, and the disk has the last good one.
+  h.Start();
+  h.EndWait();
+  CHECK(h.revision() == 11);
+  CHECK(h.status().source == "disk");
+  CHECK(h.status().ready);
+  CHECK(FindSecret(*h.active, "sk-evil") == nullptr);
+  CHECK(h.refused(row.want) >= 1);
+  CHECK(h.heartbeats().back().nack().reason() == h.status().refused_reason);
 
   // A good one later heals it.
   h.cp.position.set_epoch(4);

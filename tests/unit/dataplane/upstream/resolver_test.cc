@@ -149,6 +149,26 @@ TEST_CASE("one who stops waiting for a name leaves the others waiting") {
   CHECK(second.Wait().value() == kOne);
 }
 
+TEST_CASE("a full table drops no name that somebody waits for, and none to find one it has") {
+  ManualClock clock;
+  Loop loop(clock);
+  FakeDns dns;
+  Resolver resolver(loop, {.hosts_max = 1}, dns.lookup());
+  Wakeup wakeup(loop);
+  Wakeup other(loop);
+  Running<Result<Addresses>> first(loop, resolver.Resolve("a.example", wakeup));
+  REQUIRE(RunUntil(loop, [&] { return dns.asked == 1; }));
+  // It runs before the first one, which is woken behind it.
+  Running<Result<Addresses>> second(loop, resolver.Resolve("b.example", other));
+  dns.Answer(kOne);
+  CHECK(first.Wait().value() == kOne);
+  dns.Answer(kTwo);
+  CHECK(second.Wait().value() == kTwo);
+  CHECK(Await(loop, resolver.Resolve("a.example", wakeup)).value() == kOne);
+  CHECK(Await(loop, resolver.Resolve("b.example", wakeup)).value() == kTwo);
+  CHECK(dns.asked == 2);
+}
+
 TEST_CASE("an answer that comes after the resolver is gone is nobody's") {
   ManualClock clock;
   Loop loop(clock);

@@ -4,6 +4,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
 
@@ -126,6 +127,13 @@ Task<bool> ScriptedProvider::Play(Connection& connection, const Script& script) 
         if (failed) co_return false;
         break;
       }
+      case Step::Kind::kRead: {
+        std::string dropped(step.count, '\0');
+        const auto [failed, n] =
+            co_await asio::async_read(connection.socket, asio::buffer(dropped), kTuple);
+        if (failed) co_return false;
+        break;
+      }
       case Step::Kind::kHold:
         ++holding_;
         ++holds_;
@@ -154,6 +162,9 @@ Task<bool> ScriptedProvider::Play(Connection& connection, const Script& script) 
 
 ScriptedProvider::Step Send(std::string bytes) {
   return {.kind = ScriptedProvider::Step::Kind::kSend, .bytes = std::move(bytes)};
+}
+ScriptedProvider::Step ReadSome(size_t count) {
+  return {.kind = ScriptedProvider::Step::Kind::kRead, .bytes = {}, .count = count};
 }
 ScriptedProvider::Step Hold() { return {.kind = ScriptedProvider::Step::Kind::kHold, .bytes = {}}; }
 ScriptedProvider::Step PeerClose() {

@@ -20,6 +20,7 @@ class ScriptedProvider {
   struct Step {
     enum class Kind {
       kSend,
+      kRead,       // `count` bytes, which are dropped
       kHold,       // until Resume
       kPeerClose,  // until the gateway closes; counted in cuts()
       kClose,      // FIN
@@ -27,10 +28,11 @@ class ScriptedProvider {
     };
     Kind kind = Kind::kSend;
     std::string bytes;
+    size_t count = 0;
   };
   struct Script {
     std::vector<Step> steps;
-    bool before_body = false;  // begin once the head is here, and never read the body
+    bool before_body = false;  // begin once the head is here, and read no body but by kRead
     bool on_accept = false;    // begin at once
   };
   struct Request {
@@ -89,6 +91,7 @@ class ScriptedProvider {
 };
 
 ScriptedProvider::Step Send(std::string bytes);
+ScriptedProvider::Step ReadSome(size_t count);
 ScriptedProvider::Step Hold();
 ScriptedProvider::Step PeerClose();
 ScriptedProvider::Step CloseIt();

@@ -3,6 +3,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -56,11 +57,15 @@ void WritePem(const std::string& path, X509* certificate) {
   std::fclose(file);
 }
 
-// Serves `connections` TLS connections on its own thread: one answer for each request on them.
+// Serves TLS connections on its own thread: one answer for each piece that it reads behind the
+// first `silent_bytes`. With a `refusal` it says that to the first piece, and reads no more.
 class TlsProvider {
  public:
-  TlsProvider(const std::string& name, int days, int version_max = TLS1_3_VERSION)
-      : key_(EVP_EC_gen("P-256")),
+  TlsProvider(const std::string& name, int days, int version_max = TLS1_3_VERSION,
+              std::string refusal = {}, int64_t silent_bytes = 0)
+      : refusal_(std::move(refusal)),
+        silent_bytes_(silent_bytes),
+        key_(EVP_EC_gen("P-256")),
         certificate_(MakeCertificate(key_.get(), name, days)),
         context_(SSL_CTX_new(TLS_server_method())) {
     SSL_CTX_use_certificate(context_.get(), certificate_.get());
@@ -101,7 +106,16 @@ class TlsProvider {
       if (SSL_accept(ssl) == 1) {
         if (SSL_session_reused(ssl)) ++resumed;
         char bytes[4096];
-        while (SSL_read(ssl, bytes, sizeof(bytes)) > 0) {
+        int64_t seen = 0;
+        for (int n = 0; (n = SSL_read(ssl, bytes, sizeof(bytes))) > 0;) {
+          seen += n;
+          if (seen <= silent_bytes_) continue;
+          if (!refusal_.empty()) {
+            SSL_write(ssl, refusal_.data(), static_cast<int>(refusal_.size()));
+            pollfd end{.fd = listener_, .events = POLLIN, .revents = 0};
+            ::poll(&end, 1, -1);
+            break;
+          }
           const std::string answer = JsonAnswer(200, "{\"tls\":true}");
           if (SSL_write(ssl, answer.data(), static_cast<int>(answer.size())) <= 0) break;
         }
@@ -112,6 +126,8 @@ class TlsProvider {
     }
   }
 
+  const std::string refusal_;
+  const int64_t silent_bytes_;
   Key key_;
   Certificate certificate_;
   std::unique_ptr<SSL_CTX, Freed> context_;
@@ -137,11 +153,11 @@ struct TlsBench {
   }
 };
 
-Task<Result<std::string>> CallTls(TlsBench& b, bool fresh) {
+Task<Result<std::string>> CallTls(TlsBench& b, bool fresh, std::string_view body = "{}") {
   UpstreamCall call(b.pool, b.spec, {});
-  const std::string_view body = "{}";
-  SW_CO_CHECK(
-      co_await call.Send("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", {&body, 1}, fresh));
+  const std::string head =
+      "POST / HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
+  SW_CO_CHECK(co_await call.Send(head, {&body, 1}, fresh));
   SW_CO_TRY(const std::string_view answer, co_await call.Collect(1'000));
   co_return std::string(answer);
 }
@@ -157,6 +173,20 @@ TEST_CASE("TLS verifies the provider, keeps its connections and resumes sessions
   b.pool.TakeIdle(3).reset();
   CHECK(Await(b.loop, CallTls(b, true)).value() == "{\"tls\":true}");
   CHECK(provider.resumed == 1);
+  b.pool.TakeIdle(3).reset();
+}
+
+TEST_CASE("a refusal is heard over TLS though the provider reads no more of the request") {
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::string large(size_t{16} * 1024 * 1024, 'x');
+  TlsProvider refusing("api.example", 10, TLS1_3_VERSION, JsonAnswer(413, R"({"too":"large"})"));
+  TlsBench refused(refusing, "api.example");
+  CHECK(Await(refused.loop, CallTls(refused, false, large)).value() == R"({"too":"large"})");
+  CHECK(refused.pool.idle_count() == 0);
+  // Session tickets come meanwhile, too; they are no answer.
+  TlsProvider reading("api.example", 10, TLS1_3_VERSION, "", static_cast<int64_t>(large.size()));
+  TlsBench b(reading, "api.example");
+  CHECK(Await(b.loop, CallTls(b, false, large)).value() == "{\"tls\":true}");
   b.pool.TakeIdle(3).reset();
 }
 
