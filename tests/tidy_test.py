@@ -12,7 +12,7 @@ import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
-# Folder -> folders it may include (besides itself). Longest prefix wins.
+# Folder -> folders it may include, besides itself. Exactly these: no row speaks for the folders below it.
 ALLOWED = {
     "common": set(),
     "common/crypto": {"common", "proto"},
@@ -43,6 +43,9 @@ ALLOWED = {
                          "controlplane/ledger", "controlplane/budgets", "controlplane/alerts"},
     "controlplane/cli": {"common", "common/config", "common/crypto", "proto"},
 }
+# The programs themselves: each puts its own plane together.
+LEVELS = {**ALLOWED, **{plane: {"proto"} | {folder for folder in ALLOWED if folder.split("/")[0] in ("common", plane)}
+                        for plane in ("dataplane", "controlplane")}}
 # Third-party include prefix -> folders or files that may use it (tests are free).
 FENCES = {
     "rocksdb/": ["controlplane/store/"],
@@ -93,9 +96,12 @@ def folder_of(path):
 
 def check_includes(path, text):
     folder = folder_of(path)
-    if folder not in ALLOWED:
+    if not path.startswith(("common/", "dataplane/", "controlplane/")):
         return
-    may = ALLOWED[folder] | {folder}
+    if folder not in LEVELS:
+        yield 1, f"{folder} has no include level in tests/tidy_test.py"
+        return
+    may = LEVELS[folder] | {folder}
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r'\s*#include\s+["<]([^">]+)[">]', line)
         if not match:
@@ -227,6 +233,33 @@ def check_metrics(paths):
                         yield path, number, f"the metric {name} has no row in {OPERATIONS}"
 
 
+# The daemons' command lines, and the heading of each one's table in OPERATIONS.
+FLAGS = {"dataplane/options.cc": "### Flags of a data plane\n",
+         "controlplane/options.cc": "### Flags of the control plane\n"}
+
+
+def check_flags(paths):
+    """Each flag of a daemon, under each of its names, has a row for operators, and no row tells of another one."""
+    if OPERATIONS not in paths:
+        return
+    for path, heading in FLAGS.items():
+        before, _, behind = (TOP / OPERATIONS).read_text().partition(heading)
+        told = {}
+        for number, line in enumerate(re.split(r"^#", behind, maxsplit=1, flags=re.M)[0].splitlines(),
+                                      before.count("\n") + 2):
+            if line.startswith("|"):
+                told.update((name, number) for name in re.findall(r"`--([\w-]+)`", line.split("|")[1]))
+        text = (TOP / path).read_text()
+        known = set()
+        for call in re.finditer(r'\bsettings\.Add\w*\(\s*"([\w,-]+)"', text):
+            for name in (one.lstrip("-") for one in call[1].split(",")):
+                known.add(name)
+                if name not in told:
+                    yield path, text.count("\n", 0, call.start()) + 1, f"the flag --{name} has no row in {OPERATIONS}"
+        for name in told.keys() - known:
+            yield OPERATIONS, told[name], f"{path} has no flag --{name}"
+
+
 def main():
     paths = tracked()
     findings = []
@@ -248,6 +281,7 @@ def main():
     findings.extend(check_orphans(paths))
     findings.extend(check_complaints(paths))
     findings.extend(check_metrics(paths))
+    findings.extend(check_flags(paths))
     for path, number, what in sorted(findings):
         print(f"{path}:{number}: {what}")
     checked = sum(path.endswith(SOURCES) for path in paths)

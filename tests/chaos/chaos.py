@@ -4,12 +4,13 @@ twice, or go beyond a hard budget. Joined with the provider's own record of its 
 Scenarios (all when none is named):
   fail-open     200 requests/s for 60 s while the control plane, then NATS, are dead: 0 failures
   kills         random kill -9 of any process, under several budgets; --kills in rounds of --round-kills
-  stream-lost   the same, and nats-server restarted on an empty directory in half of its deaths
+  stream-lost   the same, and nats-server restarted on an empty directory in half of its deaths; now and then
+                the usage stream is deleted while it runs
   cuts          --rounds times: data plane-NATS, control plane-NATS or data plane-provider is cut, by silence
                 or by reset, in one or both directions
   restore       --rounds times: backup under load, control plane wiped, restored, replayed
-  hammer        --rounds times: 100 clients at the end of one budget on three data planes, any process killed;
-                with cap, with finish, and open with a dead control plane
+  hammer        --rounds times: 100 clients at the end of one budget on three data planes, any process killed
+                (open: the control plane dead), then any link cut; with cap, with finish and with open
 
 A run that was cut short goes on where its --state file says: finished rounds are not repeated.
 """

@@ -4,6 +4,8 @@ import time
 from load import Load
 from world import Cluster, truth, wait_until
 
+READY_S_MAX = 2.0  # from disk; of release programs
+
 
 def percentile(values, share):
     ordered = sorted(values)
@@ -40,6 +42,7 @@ def round_of(options, seed, size):
               f"p99 before {percentile(before, .99) * 1000:.1f} ms, during {percentile(during, .99) * 1000:.1f} ms; "
               f"ready from disk in {ready_s * 1000:.0f} ms")
         assert not load.failures, load.failures[:3]
+        assert ready_s <= READY_S_MAX or cluster.build.name != "release", f"ready from disk after {ready_s:.2f} s"
         calls = cluster.mock_ledger()
         rows = cluster.wait_ledger(len(calls), seconds=120)
         records, estimated = truth.compare(rows, calls, exact=True)

@@ -1,15 +1,18 @@
-"""100 clients at the end of one budget on three data planes, while any process is killed -9.
+"""100 clients at the end of one budget on three data planes, while any process is killed -9 or cut off.
 
-One account after another, of budgets `each: user`: leased + cap, leased + finish, and open with the control
-plane dead. What the provider bills for an account's calls is its truth.
+One account after another, of budgets `each: user`: leased + cap, leased + finish, and open, which is attacked with
+the control plane dead; then each again, while links are cut between any two. What the provider bills for an
+account's calls is its truth.
 """
 import concurrent.futures
 import random
 import threading
 import time
 
+from cuts import CutWorld
+from link import CUTS
 from traffic import ask
-from world import BoundWatch, World, budget, truth, wait_until
+from world import BoundWatch, budget, truth, wait_until
 
 CLIENTS = 100
 TOKENS = 100
@@ -18,7 +21,11 @@ CALL_NANOS = TOKENS * 1_000
 LIMIT = FITS * CALL_NANOS
 REFUSALS = 4  # of a client, one after another, that end it when no process is to be killed any more
 KILLS = 4
+CUTS_EACH = 4
+CUT_SECONDS_MAX = 5  # contact counts as lost after 2.5
 POLICIES = {"cap": "support", "finish": "sales", "open": "ops"}
+ATTACKS = [("cap", "kill_any"), ("finish", "kill_any"), ("open", "kill_control"),
+           *((policy, "cut_any") for policy in POLICIES)]
 
 
 def budgets():
@@ -37,6 +44,7 @@ class Hammer:
         self.lock = threading.Lock()
         self.outcomes = {}
         self.life = 0  # of the clients
+        self.cuts = 0
 
     def client(self, number):
         dice = random.Random(f"{self.subject}-{number}")
@@ -53,8 +61,9 @@ class Hammer:
             with self.lock:
                 self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
             refused = refused + 1 if outcome == "429 budget_exceeded" else 0
-            if refused and not self.faults_over.is_set():
-                self.faults_over.wait(0.05 * min(refused, 10))  # as a client's back-off
+            pause = min(refused, 10) or 10 * outcome.startswith("502")  # as a client's back-off
+            if pause and not self.faults_over.is_set():
+                self.faults_over.wait(0.05 * pause)
         return time.monotonic() < deadline
 
     def run(self, faults):
@@ -72,6 +81,19 @@ class Hammer:
         for _ in range(KILLS):
             time.sleep(self.dice.uniform(0.05, 0.4))
             self.world.kill_some(self.dice)
+        self.world.wait_ready()
+
+    def cut_any(self):
+        """One link after another, sometimes two at once, healed again after a bounded time."""
+        for _ in range(CUTS_EACH):
+            time.sleep(self.dice.uniform(0.05, 0.4))
+            names = self.dice.sample(sorted(self.world.links), 2 if self.dice.random() < 0.2 else 1)
+            for name in names:
+                self.world.links[name].cut(self.dice.choice(CUTS))
+            time.sleep(self.dice.uniform(0.2, CUT_SECONDS_MAX))
+            for name in names:
+                self.world.links[name].heal()
+            self.cuts += len(names)
         self.world.wait_ready()
 
     def kill_control(self):
@@ -97,10 +119,11 @@ def teach_short(world):
         ask(world.ports[name], world.keys[POLICIES["finish"]], body, f"warm-{time.monotonic_ns()}")
 
 
-def attack(world, policy, subject, seed):
-    """One account's whole life under attack: (nano-dollars above the limit, bound, what was billed)."""
+def attack(world, policy, fault, subject, seed):
+    """One account's whole life under attack by the Hammer's `fault`: (nano-dollars above the limit, bound, cuts)."""
     pace = {"model": "*", "tokens": TOKENS * 4}
-    world.mock_behaviour(pace | {"ttft_ms": 400 if policy == "cap" else 20})
+    # Under cuts the money lasts for longer than a cut that contact is lost in.
+    world.mock_behaviour(pace | {"ttft_ms": 800 if fault == "cut_any" else 400 if policy == "cap" else 20})
     if policy == "finish":
         teach_short(world)
         # Calls that last: their risk is in several heartbeats, so that the printed bound can be caught.
@@ -115,25 +138,33 @@ def attack(world, policy, subject, seed):
             for name in world.data)
         watch.look(policy)
         watch.stop()
-    hammer.run(hammer.kill_control if policy == "open" else hammer.kill_any)
-    if policy == "open":
+    hammer.run(getattr(hammer, fault))
+    if fault == "kill_control":
         world.revive("control")
     world.wait_quiet()
     hammer.run(lambda: None)  # what the dead held is back by now
     bound = watch.stop()[policy]
-    world.wait_quiet()
+    rows, calls = world.wait_quiet()
+    if fault == "cut_any":
+        bound += unseen(rows, calls, subject)
     billed = spent(world) - before
     account = account_of(world, policy, subject)
     stranded = account["stranded_nanos"]
-    print(f"  {policy}: {subject} spent {billed / LIMIT:.2%} of its limit, settled {account['settled_nanos'] / LIMIT:.2%}, "
-          f"stranded {stranded / LIMIT:.2%}, bound {bound / LIMIT:.2%}; kills {world.kills}; {hammer.outcomes}")
+    print(f"  {policy}, {fault}: {subject} spent {billed / LIMIT:.2%} of its limit, settled {account['settled_nanos'] / LIMIT:.2%}, "
+          f"stranded {stranded / LIMIT:.2%}, bound {bound / LIMIT:.2%}; kills {world.kills}; cuts {hammer.cuts}; {hammer.outcomes}")
     over, allowed = billed - LIMIT, 0 if policy == "cap" else bound
     assert over <= allowed, f"{policy}: {subject} was overshot by {over} nano-dollars, bound {allowed}"
     if policy == "cap":
         # All are back: what is not settled by now nobody may keep from the clients, but for one reservation.
         used = account["settled_nanos"] + stranded
         assert used >= LIMIT * 0.99 - CALL_NANOS, f"{subject}: only {used / LIMIT:.2%} was usable: {account}"
-    return max(over, 0), bound, billed
+    return max(over, 0), bound, hammer.cuts
+
+
+def unseen(rows, calls, subject):
+    """What the provider billed beyond the holds of calls that were cut off from it: none of it can be in a bound."""
+    return sum(max(0, truth.call_nanos(calls[row["attempt_id"]]) - row["hold_nanos"]) for row in rows
+               if row["user"] == subject and row["source"] == "estimated" and row["attempt_id"] in calls)
 
 
 def first_body(subject):
@@ -147,9 +178,12 @@ def account_of(world, policy, subject):
 
 
 def round_of(options, seed, size):
-    with World(budgets()) as world:
-        figures, bounds = {}, {}
-        for number, policy in enumerate(POLICIES):
-            over, bounds[policy], _ = attack(world, policy, f"{policy}-{seed}", seed * 10 + number)
-            figures[f"over_{policy}_nanos"] = over
-        return {"hammers": len(POLICIES), "kills": sum(world.kills.values())} | figures | world.join(bounds=bounds)
+    with CutWorld(budgets()) as world:
+        figures, bounds, cuts = {}, dict.fromkeys(POLICIES, 0), 0
+        for number, (policy, fault) in enumerate(ATTACKS):
+            over, bound, made = attack(world, policy, fault, f"{policy}-{fault}-{seed}", seed * 10 + number)
+            figures[f"over_{policy}_nanos"] = figures.get(f"over_{policy}_nanos", 0) + over
+            bounds[policy] = max(bounds[policy], bound)
+            cuts += made
+        kills = sum(world.kills.values())
+        return {"hammers": len(ATTACKS), "kills": kills, "cuts": cuts} | figures | world.join(bounds=bounds)

@@ -8,6 +8,7 @@ from world import BoundWatch, World, budget
 
 # With 12 users and three teams these are used up within a round.
 NANOS_PER_KILL = {"sales": 600_000, "user": 150_000, "ops": 500_000}
+DELETE_SHARE = 0.1  # of the kills, where streams are to be lost
 SMALL_CALL_NANOS = 500_000  # more than a small call reserves at most
 
 
@@ -33,14 +34,17 @@ def round_of(options, seed, kills, wipe_share=0.0):
             time.sleep(dice.uniform(0.02, 0.5))
             before = done
             done += world.kill_some(dice, wipe_share=wipe_share)
+            if wipe_share and dice.random() < DELETE_SHARE:
+                world.delete_usage()
             if done // 25 != before // 25:
                 print(f"  {done} kills after {time.monotonic() - began:.0f} s, {traffic.sent} requests")
         traffic.stop()
         world.wait_ready()
         use_up(world, "hard", "sales")
         bounds = watch.stop()
-        print(f"  seed {seed}: kills {world.kills} in {time.monotonic() - began:.0f} s; requests {dict(traffic.outcomes)}")
-        return {"kills": done, "requests": traffic.sent} | world.join(traffic.seen, bounds)
+        print(f"  seed {seed}: kills {world.kills}, usage stream deleted {world.streams_deleted} times "
+              f"in {time.monotonic() - began:.0f} s; requests {dict(traffic.outcomes)}")
+        return {"kills": done, "deleted": world.streams_deleted, "requests": traffic.sent} | world.join(traffic.seen, bounds)
 
 
 def use_up(world, name, team):

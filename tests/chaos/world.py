@@ -45,7 +45,7 @@ class World(Cluster):
     def __init__(self, budgets, data_planes=3, lease_wait="1s"):
         super().__init__(data_planes=data_planes, sample=False)
         self.budgets, self.lease_wait = budgets, lease_wait
-        self.keys, self.kills = {}, {}
+        self.keys, self.kills, self.streams_deleted = {}, {}, 0
 
     def start_data(self, name, *flags):
         super().start_data(name, "--lease-wait", self.lease_wait, *flags)
@@ -77,6 +77,10 @@ class World(Cluster):
             self.start_nats(wipe=wipe)
         else:
             self.start_data(victim)
+
+    def delete_usage(self):
+        """The usage stream goes, nats-server lives on; nothing happens when it was just lost in another way."""
+        self.streams_deleted += self.delete_stream("SPILLWAY_USAGE")
 
     def kill_some(self, dice, victims=None, wipe_share=0.0):
         """kill -9 of one process, sometimes of two at once; up again after at most half a second."""

@@ -133,6 +133,23 @@ class Cluster:
                                      "-p", self.nats_port], self.folder, env).start()
         wait_until(lambda: self.accepts(self.nats_port), "nats-server on its port")
 
+    def delete_stream(self, stream):
+        """On the running nats-server, as the control plane's user and in plain protocol; False: it is not there."""
+        login = json.dumps({"verbose": False, "user": "controlplane", "pass": self.passwords["controlplane"].read_text()})
+        inbox = "_INBOX_CONTROLPLANE.delete"
+        with socket.create_connection(("127.0.0.1", self.nats_port), timeout=20) as client:
+            client.sendall(f"CONNECT {login}\r\nSUB {inbox} 1\r\n"
+                           f"PUB $JS.API.STREAM.DELETE.{stream} {inbox} 0\r\n\r\n".encode())
+            lines = client.makefile("rb")
+            while line := lines.readline():
+                if line.startswith(b"PING"):
+                    client.sendall(b"PONG\r\n")
+                elif line.startswith(b"MSG"):
+                    return json.loads(lines.read(int(line.split()[-1]))).get("success", False)
+                else:
+                    assert line.startswith(b"INFO"), line
+        raise AssertionError("nats-server closed the connection")
+
     def start_mock(self, *flags):
         port_file = self.folder / "mock.port"
         port_file.unlink(missing_ok=True)
@@ -190,9 +207,9 @@ class Cluster:
         return f"http://127.0.0.1:{self.ports['mock']}"
 
     def cli(self, *args, check=True, input=None, env=None):
-        environment = dict(os.environ, SPILLWAY_ADMIN=f"127.0.0.1:{self.ports['admin']}",
-                           SPILLWAY_ADMIN_TOKEN=(self.folder / "admin.token").read_text().strip(),
-                           HOME=str(self.folder), **self.sanitizer_environment(), **(env or {}))
+        environment = {**os.environ, "SPILLWAY_ADMIN": f"127.0.0.1:{self.ports['admin']}",
+                       "SPILLWAY_ADMIN_TOKEN": (self.folder / "admin.token").read_text().strip(),
+                       "HOME": str(self.folder), **self.sanitizer_environment(), **(env or {})}
         done = subprocess.run([str(self.binary("spillway")), *map(str, args)], capture_output=True, text=True,
                               env=environment, timeout=90, input=input)
         if check and done.returncode != 0:

@@ -95,17 +95,6 @@ class Budgets(unittest.TestCase):
             rows = cluster.wait_ledger(served)
             self.assertEqual(sum(row["cost_nanos"] for row in rows), spent)
 
-    def test_finish_overshoots_at_most_what_it_prints(self):
-        fits = 200
-        budget = f"{{name: soft, scope: {{team: support}}, limit_usd: {usd(fits)}, window: day, on_partition: leased}}"
-        with BudgetCluster([budget]) as cluster:
-            bound = cluster.shown("soft")["status"]["overshoot_bound_nanos"]
-            cluster.hammer(clients=50, rounds=8)
-            spent, _ = cluster.spent_at_provider()
-            self.assertGreaterEqual(spent, 0.99 * fits * CALL_NANOS)
-            worst = max(bound, 50 * CALL_NANOS)  # at most every call in flight costs its whole upper bound
-            self.assertLessEqual(spent, fits * CALL_NANOS + worst)
-
     def test_twenty_concurrent_calls_that_fit_are_all_admitted(self):
         budget = (f"{{name: twenty, scope: {{team: support}}, limit_usd: {usd(20)}, window: day, "
                   "on_partition: leased, on_overrun: cap}")
@@ -206,6 +195,7 @@ class Budgets(unittest.TestCase):
         promise = f"{{name: promise, scope: {{model: cheap}}, limit_usd: {usd(fits)}, window: day, on_overrun: cap}}"
         with BudgetCluster([guard, promise], data_planes=1) as cluster:
             self.assertEqual([cluster.ask(model=model).status for model in ("plain", "cheap")], [200, 200])
+            bounds = {name: cluster.shown(name)["status"]["overshoot_bound_nanos"] for name in ("guard", "promise")}
             saved = lambda: cluster.metric("spillway_snapshot_disk_revision", cluster.ports["dp0-ops"])
             wait_until(lambda: saved() >= 2, "the configuration to be on disk")
             for process in (cluster.control, cluster.nats, cluster.data["dp0"]):
@@ -225,7 +215,10 @@ class Budgets(unittest.TestCase):
             _, served = cluster.spent_at_provider()
             rows = cluster.wait_ledger(served)
             self.assertEqual(len(rows), served)
-            self.assertEqual(cluster.shown("guard")["status"]["settled_nanos"], (fits + 1) * CALL_NANOS)
+            settled = {name: cluster.shown(name)["status"]["settled_nanos"] for name in bounds}
+            self.assertEqual(settled["guard"], (fits + 1) * CALL_NANOS)
+            for name, bound in bounds.items():
+                self.assertLessEqual(settled[name] - fits * CALL_NANOS, bound, name)
 
     def test_money_of_a_killed_data_plane_comes_back_with_it(self):
         fits = 300

@@ -229,22 +229,17 @@ class Interrupted(unittest.TestCase):
             self.assertGreater(row["cost_nanos"], 0)
 
     def test_usage_in_any_place_of_a_stream_is_billed_as_the_provider_says(self):
-        for number, behaviour in enumerate(({}, {"usage_in_last_content": True}, {"no_done": False})):
+        for number, behaviour in enumerate(({}, {"usage_in_last_content": True}, {"no_done": True})):
             self.cluster.mock_behaviour({"model": "mock-large", "tokens": 7, **behaviour})
             for asked in ({}, {"stream_options": {"include_usage": True}}):
                 request_id = f"usage-{number}-{len(asked)}"
                 answer = self.cluster.chat(self.key, "mock-large", stream=True, headers={"x-request-id": request_id}, **asked)
                 self.assertEqual(answer.status, 200)
+                # Without [DONE] the finish reason and a clean end make it whole.
+                self.assertTrue(answer.complete)
+                self.assertEqual("[DONE]" in answer.events(), "no_done" not in behaviour)
                 [row] = self.rows_of(request_id)
-                self.assertEqual((row["source"], row["output_tokens"]), ("provider", 7), row)
-
-    def test_a_failed_call_costs_nothing_and_leaves_no_reservation(self):
-        for status in (400, 401, 404, 429, 500, 503):
-            self.cluster.mock_behaviour({"model": "mock-small", "status": status})
-            answer = self.cluster.chat(self.key, "mock-small", headers={"x-request-id": f"failed-{status}"})
-            self.assertGreaterEqual(answer.status, 400)
-            for row in self.rows_of(f"failed-{status}"):
-                self.assertEqual((row["source"], row["cost_nanos"]), ("none", 0), row)
+                self.assertEqual((row["source"], row["end"], row["output_tokens"]), ("provider", "finished", 7), row)
 
     def test_answers_never_cross_between_callers(self):
         self.cluster.mock_behaviour({"model": "*", "tokens": 400})
@@ -279,6 +274,30 @@ class Interrupted(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(24) as pool:
             list(pool.map(client, range(24)))
         self.assertEqual(wrong, [])
+
+
+class Failed(unittest.TestCase):
+    STATUSES = (400, 401, 404, 429, 500, 503)
+
+    def test_a_failed_call_costs_nothing_and_leaves_no_reservation(self):
+        # The budget fits one call: what one failed call kept would refuse the next.
+        budget = f"{{name: one, scope: {{team: support}}, limit_usd: {usd(1)}, window: day, on_overrun: cap}}"
+        with BudgetCluster([budget], 1) as cluster:
+            for status in self.STATUSES:
+                cluster.mock_behaviour({"model": "plain", "status": status})
+                answer = cluster.ask(headers={"x-request-id": f"failed-{status}"})
+                self.assertEqual(answer.status, 502 if status == 401 else status, answer.body)
+                self.assertNotIn(b"budget_exceeded", answer.body)
+            cluster.mock_behaviour(None, "DELETE")
+            cluster.mock_behaviour({"model": "*", "tokens": TOKENS})
+            self.assertEqual([cluster.ask().status for _ in range(2)], [200, 429])
+            rows = cluster.wait_ledger(len(self.STATUSES) + 1)
+            failed = [row for row in rows if row["request_id"].startswith("failed-")]
+            self.assertEqual({row["request_id"] for row in failed}, {f"failed-{status}" for status in self.STATUSES})
+            self.assertEqual({(row["source"], row["cost_nanos"], row["hold_nanos"]) for row in failed}, {("none", 0, 0)})
+            reserved = lambda: cluster.shown("one")["status"]["reserved_nanos"]
+            wait_until(lambda: reserved() == 0, "the end of every reservation")
+            self.assertEqual(cluster.shown("one")["status"]["settled_nanos"], CALL_NANOS)
 
 
 class CutOff(unittest.TestCase):
@@ -344,12 +363,15 @@ class Secrets(unittest.TestCase):
                 shown.append(call(port, "POST", f"/v1/chat/completions?api_key={key}", headers, json.dumps(chat)))
                 shown.append(call(port, "GET", f"/{key}?key={key}", headers))
                 shown.append(call(port, "POST", "/v1/chat/completions", {"x-api-key": key}, "{"))
-            # A provider that repeats our key and the prompt in its error, and one that does so in a stream.
-            for behaviour in ({"status": 401}, {"status": 500}, {"error_event_at": 2}, {"malformed_event_at": 2}, {"cut_after": 2}):
+            # A provider that repeats our key in its error, and one that does so in a stream.
+            withheld = b"the provider's error is withheld: it repeats the credential"
+            for behaviour, words in (({"status": 401}, b"upstream_credentials"), ({"status": 400}, withheld), ({"status": 429}, withheld),
+                                     ({"status": 500}, withheld), ({"error_event_at": 0}, withheld), ({"error_event_at": 2}, withheld),
+                                     ({"malformed_event_at": 2}, b"cannot be read"), ({"cut_after": 2}, b"stopped before its end")):
                 cluster.mock_behaviour({"model": "mock-small", "error_message": f"bad key {provider_key}", **behaviour})
                 answer = cluster.chat(new, "mock-small", stream="status" not in behaviour, messages=chat["messages"])
-                if behaviour.get("status") == 401:
-                    shown.append(answer)
+                self.assertIn(words, answer.body, behaviour)
+                shown.append(answer)
             cluster.mock_behaviour(None, "DELETE")
             for args in (("keys", "list"), ("get", "providers", "-o", "yaml"), ("get", "keys", "-o", "json"), ("fleet", "list"),
                          ("revisions", "list"), ("ledger", "events", "--since", "1h", "-o", "json"), ("tokens", "list")):

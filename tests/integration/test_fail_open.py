@@ -69,6 +69,23 @@ class FailOpen(unittest.TestCase):
             cluster.wait_ready()
             self.assertIn("active on 1/1", cluster.cli("keys", "revoke", "later").stdout)
 
+    def test_a_stream_deleted_on_a_live_bus_loses_nothing(self):
+        with Cluster() as cluster:
+            load = Load([cluster.ports["dp0"]], cluster.create_key("app"), rate=100, workers=8).start()
+            for changes in (1, 2):
+                at = load.sent
+                wait_until(lambda: load.sent > at + 100, "requests")
+                wait_until(lambda: cluster.delete_stream("SPILLWAY_USAGE"), "the stream to delete")
+                wait_until(lambda: cluster.metric("spillway_ledger_stream_changes_total",
+                                                  cluster.ports["admin-ops"]) == changes, "another stream")
+            at = load.sent
+            wait_until(lambda: load.sent > at + 100, "requests after it")
+            load.stop()
+            self.assertEqual(load.failures, [])
+            calls = cluster.mock_ledger()
+            records, _ = truth.compare(cluster.wait_ledger(len(calls), seconds=60), calls, exact=True)
+            self.assertEqual(records, len(calls))
+
     def test_a_killed_data_plane_settles_its_open_calls_as_estimates(self):
         with Cluster() as cluster:
             key = cluster.create_key("app")

@@ -184,7 +184,7 @@ class Killed(unittest.TestCase):
 
 
 class Broken(unittest.TestCase):
-    """One row each of promises §9: what the provider does, and what must stand in the ledger then."""
+    """One row each of the rules of billing: what the provider does, and what must stand in the ledger then."""
     AFTER = 4
     # name, behaviour, stream, source, end, output tokens (None: at least the provider's own), status
     ROWS = [
