@@ -11,15 +11,17 @@ constexpr Nanos kTermMax = Nanos{1} << 52;
 Nanos Term(Nanos value) { return std::clamp<Nanos>(value, 0, kTermMax); }
 
 std::string WhyOpen(bool unheard, int64_t data_planes) {
-  const std::string heard =
+  std::string why =
       "data planes that are cut off spend up to the remainder they last heard "
       "(on_partition: open)";
-  if (!unheard) return heard;
-  return heard +
-         ", or the whole limit when they never heard of the account, as after a start "
-         "(open_unheard: true): counted is one start of each of " +
-         std::to_string(data_planes) +
-         " data planes, every further start in the same outage adds another limit";
+  if (unheard) {
+    why +=
+        ", or the whole limit when they never heard of the account, as after a start "
+        "(open_unheard: true): counted is one start of each of " +
+        std::to_string(data_planes) +
+        " data planes, every further start in the same outage adds another limit";
+  }
+  return why;
 }
 
 }  // namespace

@@ -23,6 +23,11 @@ class Quickstart(unittest.TestCase):
         while len(set(self.ports.values())) < len(FLAGS):
             self.ports = {flag: free_port() for flag in FLAGS}
 
+    def another_port(self):
+        while (port := free_port()) in self.ports.values():
+            pass
+        return port
+
     def start(self, **environment):
         flags = [str(part) for pair in self.ports.items() for part in pair]
         done = subprocess.run([self.folder / "deploy/quickstart", *flags], capture_output=True, text=True, timeout=30,
@@ -75,7 +80,7 @@ class Quickstart(unittest.TestCase):
     def test_what_runs_is_known_by_its_own_ports(self):
         # Somebody else's listener on the port that is asked for: that is not what runs here.
         traffic, ops = self.ports["--traffic-port"], self.ports["--ops-port"]
-        running = free_port()
+        running = self.another_port()
         self.stand_in("dataplane", "--listen", f"127.0.0.1:{running}", "--ops-listen", f"127.0.0.1:{ops}")
         with socket.create_server(("127.0.0.1", traffic)):
             code, said = self.start()
@@ -93,7 +98,7 @@ class Quickstart(unittest.TestCase):
         self.stand_in("dataplane", "--listen", at["--traffic-port"], "--ops-listen", at["--ops-port"])
         self.assertEqual(self.start(), (CHECKED, ""))
         for flag, name in zip(FLAGS, ("dataplane", "dataplane", "controlplane", "controlplane", "nats", "mockprovider")):
-            known, self.ports[flag] = self.ports[flag], free_port()
+            known, self.ports[flag] = self.ports[flag], self.another_port()
             with self.subTest(flag):
                 code, said = self.start()
                 self.assertEqual(code, 1, said)
